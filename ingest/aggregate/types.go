@@ -1,0 +1,143 @@
+// Package aggregate is the fold: events in, campaign-level counts out, each event exactly once.
+// It checks consent a second time, classifies within a window of event time, and adds up what a
+// Store then commits together with the position it was read up to.
+package aggregate
+
+import (
+	"context"
+	"errors"
+
+	"mailbeacon/ingest/event"
+	"mailbeacon/internal/classify"
+)
+
+// Cell is the key of a count: the finest grain that is kept.
+type Cell struct {
+	Campaign uint32
+	Hour     uint32 // hours since the Unix epoch, UTC
+	Link     uint16 // 0 for an open
+	Kind     event.Kind
+	Reason   event.Reason // Counted, or why the events of this cell are not
+	Class    classify.Class
+	Client   event.Client
+}
+
+// Count adds N events to a cell.
+type Count struct {
+	Cell
+	N uint64
+}
+
+// UniqueKey names one distinct-count sketch.
+type UniqueKey struct {
+	Campaign uint32
+	Link     uint16
+	Kind     event.Kind
+	Class    classify.Class
+}
+
+// Uniques are people to add to a sketch. The hashes are keyed per campaign (see HashKey): outside
+// the campaign they mean nothing.
+type Uniques struct {
+	UniqueKey
+	Hashes []uint64
+}
+
+// LastActive is the one thing kept of a person: the date of the last activity.
+type LastActive struct {
+	Subject uint64
+	Day     uint32 // days since the Unix epoch, UTC
+}
+
+// EdgeMark says how far the events of one edge's epoch have been counted in a partition.
+type EdgeMark struct {
+	Edge  uint64
+	Epoch uint64
+	Next  uint64 // the first sequence number not counted yet
+}
+
+// Progress is how far a partition has been folded.
+type Progress struct {
+	// Offset is the first position that is not counted.
+	Offset uint64
+	// Context is where reading starts (at most Offset): events from there up to Offset are counted
+	// already and are read again only because the classification of later ones looks back on them.
+	Context uint64
+	// Edges are the marks by which a repeated event is known.
+	Edges []EdgeMark
+}
+
+// Commit is one atomic step of a partition from one offset to the next.
+type Commit struct {
+	Partition  uint32
+	Before     uint64 // the stored offset that this step starts from
+	After      Progress
+	Counts     []Count
+	Uniques    []Uniques
+	LastActive []LastActive
+}
+
+// ErrConflict is returned by Store.Commit when the stored offset is not Commit.Before: somebody
+// else owns the partition, or the answer to an earlier try was lost. Nothing was written. Read the
+// progress back; it is the only authority.
+var ErrConflict = errors.New("aggregate: stored offset differs from the commit's")
+
+// Member says how a person who was sent a campaign can be measured. Exactly one of the pairs holds
+// for a person; Counted means that the kind is measured.
+type Member struct {
+	Opens  event.Reason
+	Clicks event.Reason
+}
+
+// Population is people who were sent a campaign, all of one kind of membership.
+type Population struct {
+	Campaign uint32
+	Member   Member
+	Hashes   []uint64 // keyed per campaign, as in Uniques
+}
+
+// Store keeps the aggregates. All methods may be called concurrently; commits of one partition are
+// serialised by the compare-and-swap on its offset. A store copies what it keeps: the slices in
+// its arguments stay the caller's and may be reused after the call.
+type Store interface {
+	// Progress reads a partition's progress; the zero Progress where nothing was committed yet.
+	Progress(ctx context.Context, partition uint32) (Progress, error)
+	// Commit applies c wholly or not at all, durably. It returns ErrConflict (wrapped or not) when
+	// the stored offset is not c.Before. After any other error the outcome is unknown until
+	// Progress was read.
+	Commit(ctx context.Context, c *Commit) error
+	// AddPopulation notes who was sent a campaign. Adding the same people again changes nothing.
+	AddPopulation(ctx context.Context, p []Population) error
+	Reader
+	// Close releases the store. Nothing may be called afterwards.
+	Close() error
+}
+
+// UniqueCount is distinct people of one kind on one link, or on the whole campaign.
+type UniqueCount struct {
+	Kind event.Kind
+	Link uint16 // meaningful only where Whole is false
+	// Whole marks the union over all links of the campaign.
+	Whole bool
+	// Human counts people with at least one event of class Human.
+	Human uint64
+	// People counts people with at least one event that is not Machine.
+	People uint64
+}
+
+// PopulationCount is the number of distinct people of one kind of membership.
+type PopulationCount struct {
+	Member Member
+	People uint64
+}
+
+// Reader answers the questions of reports, from aggregates alone.
+type Reader interface {
+	// Counts returns the cells of a campaign, each once, in no particular order.
+	Counts(ctx context.Context, campaign uint32) ([]Count, error)
+	// UniqueCounts returns the distinct counts of a campaign: one whole and one per link for each
+	// kind that has any. Sketches: exact for small numbers, about 1 % beyond.
+	UniqueCounts(ctx context.Context, campaign uint32) ([]UniqueCount, error)
+	// Populations returns who was sent the campaign, by membership.
+	Populations(ctx context.Context, campaign uint32) ([]PopulationCount, error)
+}
