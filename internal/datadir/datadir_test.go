@@ -1,0 +1,125 @@
+package datadir
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestOpenMakesAPrivateFolder(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "a", "b")
+	d, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if !d.Fresh() {
+		t.Error("a new folder is not fresh")
+	}
+	for file, want := range map[string]os.FileMode{".": 0o700, lockFile: 0o600, versionFile: 0o600} {
+		st, err := os.Stat(d.Path(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Mode().Perm() != want {
+			t.Errorf("%s has mode %o, want %o", file, st.Mode().Perm(), want)
+		}
+	}
+}
+
+func TestOpenAgain(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	d, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "process") {
+		t.Errorf("second Open of a locked folder: %v, want ErrInUse with the process", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d, err = Open(path)
+	if err != nil {
+		t.Fatal("after Close:", err)
+	}
+	defer d.Close()
+	if d.Fresh() {
+		t.Error("an old folder is fresh")
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, file, content string
+		want                error
+	}{
+		{"a newer version", versionFile, "2\n", ErrNewer},
+		{"a version that is no number", versionFile, "one\n", ErrForeign},
+		{"an empty version", versionFile, "", ErrForeign},
+		{"a folder of something else", "index.html", "hello", ErrForeign},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			path := t.TempDir()
+			if err := os.WriteFile(filepath.Join(path, tt.file), []byte(tt.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := Open(path)
+			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), path) {
+				t.Errorf("got %v, want %v naming the folder", err, tt.want)
+			}
+			if b, err := os.ReadFile(filepath.Join(path, tt.file)); err != nil || string(b) != tt.content {
+				t.Errorf("the refused folder was changed: %q %v", b, err)
+			}
+		})
+	}
+}
+
+func TestOpenAfterACutShortFirstStart(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	if err := os.WriteFile(filepath.Join(path, lockFile), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if !d.Fresh() {
+		t.Error("a folder with only a lock is not fresh")
+	}
+}
+
+func TestOpenWhereAFileIs(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v, want an error naming the path", err)
+	}
+}
+
+func TestWriteFileReplaces(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "f")
+	for _, content := range []string{"long first content", "short"} {
+		if err := WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if b, _ := os.ReadFile(path); string(b) != content {
+			t.Errorf("got %q, want %q", b, content)
+		}
+	}
+	if err := WriteFile(filepath.Join(path, "x"), nil, 0o600); err == nil {
+		t.Error("writing below a file succeeded")
+	}
+}
