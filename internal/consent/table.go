@@ -1,0 +1,179 @@
+package consent
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync/atomic"
+
+	"mailbeacon/ingest/event"
+	"mailbeacon/internal/control"
+)
+
+// Table is what everybody chose, folded from the control log (it is a control.Folder), in at most
+// 16 bytes a person once there are some hundred thousand; while it grows, the next table stands beside
+// it for a moment. Look, Verdict, Attributed, Plan, Len and Bytes may be called concurrently with
+// everything and do not allocate. Apply, Snapshot and Restore are the Follower's.
+type Table struct {
+	basis Basis
+	slots atomic.Pointer[slots]
+	count atomic.Uint64
+}
+
+// NewTable makes an empty table for a basis.
+func NewTable(basis Basis) *Table {
+	t := &Table{basis: basis}
+	t.slots.Store(newSlots(leastHomes))
+	return t
+}
+
+// Basis is what holds for people of whom nothing is known.
+func (t *Table) Basis() Basis { return t.basis }
+
+// Look returns what a person chose; the zero Choice for nobody and for somebody unknown.
+func (t *Table) Look(subject uint64) Choice {
+	if subject == 0 {
+		return Choice{}
+	}
+	return unpack(t.slots.Load().get(mix(subject)))
+}
+
+// Verdict says whether something that a person did may be counted: event.Counted, or why not (see
+// Basis.Verdict). What nobody did (subject 0: the mail carried no person) is counted.
+func (t *Table) Verdict(kind event.Kind, subject uint64) event.Reason {
+	if subject == 0 {
+		return event.Counted
+	}
+	return t.basis.Verdict(kind, t.Look(subject))
+}
+
+// Attributed says whether what a person did may be kept with the subject number: false where it may
+// not be counted at all, and where it counts only in the aggregate.
+func (t *Table) Attributed(kind event.Kind, subject uint64) bool {
+	return subject != 0 && t.basis.Attributed(kind, t.Look(subject))
+}
+
+// Plan says how mail to a person is to be made, for each kind: event.Counted (measured, with the
+// subject), AggregateOnly (measured, without) or why not at all. PlainText comes for both or none.
+func (t *Table) Plan(subject uint64) (opens, clicks event.Reason) {
+	c := t.Look(subject)
+	return t.basis.plan(event.Open, c), t.basis.plan(event.Click, c)
+}
+
+func (b Basis) plan(kind event.Kind, c Choice) event.Reason {
+	if r := b.Verdict(kind, c); r != event.Counted {
+		return r
+	}
+	if !b.Attributed(kind, c) {
+		return event.AggregateOnly
+	}
+	return event.Counted
+}
+
+// Len is the number of people who ever chose something.
+func (t *Table) Len() int { return int(t.count.Load()) }
+
+// Bytes is the memory that the table takes.
+func (t *Table) Bytes() int { return 8 * len(t.slots.Load().words) }
+
+// set replaces what a person chose. Only one goroutine may call it at a time.
+func (t *Table) set(subject uint64, c Choice) {
+	v, s := mix(subject), t.slots.Load()
+	known := s.get(v) != 0
+	if !known && s.full() || !s.put(v, c.pack()) {
+		s = grow(s, v, c.pack())
+		t.slots.Store(s)
+	}
+	t.count.Store(s.used)
+}
+
+// grow returns a larger table that holds v too.
+func grow(s *slots, v uint64, b byte) *slots {
+	for homes := s.grown(); ; {
+		next := newSlots(homes)
+		if s.copyTo(next) && next.put(v, b) {
+			return next
+		}
+		homes = next.grown()
+	}
+}
+
+// The part of the snapshot; FORMAT.md beside is its specification.
+const (
+	tableVersion = 1
+	tableHeader  = 1 + 8
+	tableRow     = 8 + 1
+)
+
+// Name implements control.Folder.
+func (t *Table) Name() string { return "consent" }
+
+// Apply implements control.Folder: the last record of a person's field is the one that holds. One
+// that can't be read is taken as a refusal, and reported.
+func (t *Table) Apply(e control.Entry) error {
+	if e.Kind != control.KindConsent {
+		return nil
+	}
+	c, err := parse(&e)
+	if c.Subject != 0 {
+		t.set(c.Subject, c.after(t.Look(c.Subject)))
+	}
+	return err
+}
+
+// Snapshot implements control.Folder.
+func (t *Table) Snapshot() ([]byte, error) {
+	s := t.slots.Load()
+	b := make([]byte, 0, tableHeader+tableRow*s.used)
+	b = append(b, tableVersion)
+	b = binary.BigEndian.AppendUint64(b, s.used)
+	for v, state := range s.all() {
+		b = binary.BigEndian.AppendUint64(b, unmix(v))
+		b = append(b, state&^present)
+	}
+	return b, nil
+}
+
+// Restore implements control.Folder. Readers see the former state until it is done, and keep it if
+// it fails.
+func (t *Table) Restore(b []byte) error {
+	next, err := parseTable(b)
+	if err != nil {
+		return err
+	}
+	t.slots.Store(next)
+	t.count.Store(next.used)
+	return nil
+}
+
+func parseTable(b []byte) (*slots, error) {
+	if len(b) == 0 {
+		return newSlots(leastHomes), nil
+	}
+	if b[0] != tableVersion {
+		return nil, fmt.Errorf("consent table of version %d, this one knows %d", b[0], tableVersion)
+	}
+	if len(b) < tableHeader {
+		return nil, fmt.Errorf("consent table of %d bytes is cut off", len(b))
+	}
+	rows := b[tableHeader:]
+	n := binary.BigEndian.Uint64(b[1:])
+	if n != uint64(len(rows)/tableRow) || len(rows)%tableRow != 0 {
+		return nil, fmt.Errorf("consent table of %d people has %d bytes", n, len(rows))
+	}
+	next := newSlots(homesFor(n))
+	for i := range n {
+		row := rows[i*tableRow:][:tableRow]
+		subject, state := binary.BigEndian.Uint64(row), row[8]
+		if subject == 0 || !packed(state) {
+			return nil, fmt.Errorf("consent table, row %d of %d holds no choice", i+1, n)
+		}
+		v := mix(subject)
+		if !next.put(v, state) {
+			next = grow(next, v, state)
+		}
+		if next.used != i+1 {
+			return nil, fmt.Errorf("consent table, row %d of %d repeats somebody", i+1, n)
+		}
+	}
+	return next, nil
+}

@@ -1,0 +1,263 @@
+package consent
+
+import (
+	"math/bits"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"mailbeacon/ingest/event"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var choices = rapid.Custom(func(t *rapid.T) Choice {
+	return Choice{
+		Opens:        State(rapid.IntRange(0, 2).Draw(t, "opens")),
+		Clicks:       State(rapid.IntRange(0, 2).Draw(t, "clicks")),
+		Format:       Format(rapid.IntRange(0, 2).Draw(t, "format")),
+		Unsubscribed: rapid.Bool().Draw(t, "unsubscribed"),
+	}
+})
+
+func TestPackIsABijection(t *testing.T) {
+	t.Parallel()
+	seen := 0
+	for b := range 256 {
+		if packed(byte(b)) {
+			seen++
+			if got := unpack(byte(b)).pack(); got != byte(b) {
+				t.Errorf("%08b became %08b", b, got)
+			}
+		}
+	}
+	if seen != 3*3*3*2 {
+		t.Errorf("%d packed bytes, want %d", seen, 3*3*3*2)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		c := choices.Draw(t, "choice")
+		if b := c.pack(); !packed(b) || unpack(b) != c || unpack(b|present) != c {
+			t.Fatalf("%+v packs to %08b and back to %+v", c, b, unpack(b))
+		}
+	})
+}
+
+func TestMixIsABijection(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		x := rapid.Uint64().Draw(t, "x")
+		if unmix(mix(x)) != x || mix(unmix(x)) != x {
+			t.Fatalf("%#x is not itself again", x)
+		}
+	})
+}
+
+// TestValueFromSlot holds the claim that 56 bits and the slot are enough to know the value.
+func TestValueFromSlot(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		homes := rapid.Uint64Range(256, 1<<33).Draw(t, "homes") &^ 255
+		s := &slots{homes: homes, reach: homes/256 - 1} // value needs no words
+		v := rapid.OneOf(rapid.Uint64(), rapid.Just(uint64(0)), rapid.Just(^uint64(0)), rapid.Uint64Range(0, 300), rapid.Uint64Range(^uint64(300), ^uint64(0))).Draw(t, "v")
+		home, _ := bits.Mul64(v, homes)
+		at := home + rapid.Uint64Range(0, s.reach).Draw(t, "displaced")
+		if got := s.value(at, v<<8>>8); got != v {
+			t.Fatalf("%d homes: %#x at %d (home %d) is read as %#x", homes, v, at, home, got)
+		}
+	})
+}
+
+// TestTableIsAMap drives the table and a map side by side. The crowd makes it grow, and the raw
+// numbers, unmixed, are the worst that could come: neighbours, and values alike in their low bits.
+func TestTableIsAMap(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		table, model := NewTable(BasisSubject), map[uint64]Choice{}
+		subjects := rapid.OneOf(
+			rapid.Uint64Range(1, 50),
+			rapid.Uint64Min(1),
+			rapid.Map(rapid.Uint64Range(1, 255), func(n uint64) uint64 { return unmix(n<<restBits | 7) }),
+		)
+		t.Repeat(map[string]func(*rapid.T){
+			"set": func(t *rapid.T) {
+				s, c := subjects.Draw(t, "subject"), choices.Draw(t, "choice")
+				table.set(s, c)
+				model[s] = c
+			},
+			"crowd": func(t *rapid.T) {
+				r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 0))
+				for range rapid.IntRange(1, 8000).Draw(t, "people") {
+					s, c := r.Uint64()|1, unpack(byte(r.IntN(3)|r.IntN(3)<<2))
+					table.set(s, c)
+					model[s] = c
+				}
+			},
+			"look": func(t *rapid.T) {
+				s := subjects.Draw(t, "subject")
+				if got := table.Look(s); got != model[s] {
+					t.Fatalf("%#x: %+v, want %+v", s, got, model[s])
+				}
+			},
+			"restore": func(t *rapid.T) {
+				b, err := table.Snapshot()
+				if err != nil {
+					t.Fatal(err)
+				}
+				other := NewTable(BasisNone)
+				other.set(99, Choice{Opens: Refused}) // is replaced
+				if err := other.Restore(b); err != nil {
+					t.Fatal(err)
+				}
+				same(t, other, model)
+				table = other
+			},
+		})
+		same(t, table, model)
+	})
+}
+
+func same(t *rapid.T, table *Table, model map[uint64]Choice) {
+	if table.Len() != len(model) {
+		t.Fatalf("%d people, want %d", table.Len(), len(model))
+	}
+	for s, c := range model {
+		if got := table.Look(s); got != c {
+			t.Fatalf("%#x: %+v, want %+v", s, got, c)
+		}
+	}
+	for v := range table.slots.Load().all() {
+		if _, ok := model[unmix(v)]; !ok {
+			t.Fatalf("%#x is in the table and in nobody's mind", unmix(v))
+		}
+	}
+}
+
+// TestReadersMeetNoHalfStates: while the table grows, readers see every person with the first or
+// the second choice, and somebody whose choice was seen set never unset again.
+func TestReadersMeetNoHalfStates(t *testing.T) {
+	t.Parallel()
+	const people = 60_000
+	first, second := Choice{Opens: Refused}, Choice{Opens: Refused, Clicks: Refused, Format: Plain}
+	table := NewTable(BasisSubject)
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	for seed := range uint64(2) {
+		readers.Go(func() {
+			r := rand.New(rand.NewPCG(seed, 1))
+			seen := make([]Choice, people+1)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				s := 1 + r.Uint64N(people)
+				c := table.Look(s)
+				if c != (Choice{}) && c != first && c != second || rank(c, first, second) < rank(seen[s], first, second) {
+					t.Errorf("%d: %+v after %+v", s, c, seen[s])
+					return
+				}
+				seen[s] = c
+			}
+		})
+	}
+	for s := range uint64(people) {
+		table.set(s+1, first)
+		table.set(s/2+1, second)
+	}
+	close(stop)
+	readers.Wait()
+}
+
+func rank(c Choice, order ...Choice) int { return slices.Index(order, c) }
+
+func TestSize(t *testing.T) {
+	t.Parallel()
+	table := NewTable(BasisSubject)
+	r := rand.New(rand.NewPCG(1, 2))
+	worst := 0.0
+	for n := 1; n <= 1_000_000; n++ {
+		table.set(r.Uint64()|1, Choice{Opens: Refused})
+		if n >= 100_000 {
+			worst = max(worst, float64(table.Bytes())/float64(n))
+		}
+	}
+	t.Logf("at most %.2f bytes a person from 100,000 to 1,000,000", worst)
+	if worst > 16 {
+		t.Errorf("%.2f bytes a person, want at most 16", worst)
+	}
+}
+
+func TestLookDoesNotAllocate(t *testing.T) {
+	table := NewTable(BasisAggregate)
+	table.set(7, Choice{Opens: Granted})
+	var counted event.Reason
+	n := testing.AllocsPerRun(100, func() {
+		counted |= table.Verdict(event.Open, 7) | table.Verdict(event.Click, 8)
+		table.Attributed(event.Open, 7)
+		table.Plan(7)
+	})
+	if n != 0 || counted != event.Counted {
+		t.Errorf("%v allocations, reason %v", n, counted)
+	}
+}
+
+func BenchmarkLook(b *testing.B) {
+	people := 10_000_000
+	if testing.Short() {
+		people = 100_000
+	}
+	table := NewTable(BasisSubject)
+	r := rand.New(rand.NewPCG(3, 4))
+	known := make([]uint64, 1<<20)
+	for n := range people {
+		s := r.Uint64() | 1
+		table.set(s, Choice{Opens: Refused})
+		known[n&(len(known)-1)] = s
+	}
+	unknown := make([]uint64, 1<<20)
+	for i := range unknown {
+		unknown[i] = r.Uint64()
+	}
+	b.ReportAllocs()
+	for name, subjects := range map[string][]uint64{"known": known, "unknown": unknown} {
+		b.Run(name, func(b *testing.B) {
+			var sum event.Reason
+			for i := 0; b.Loop(); i++ {
+				sum |= table.Verdict(event.Open, subjects[i&(len(subjects)-1)])
+			}
+			_ = sum
+		})
+	}
+	b.Run("bytes", func(b *testing.B) {
+		for b.Loop() {
+		}
+		b.ReportMetric(float64(table.Bytes())/float64(table.Len()), "B/person")
+	})
+}
+
+func BenchmarkRestore(b *testing.B) {
+	people := 1_000_000
+	if testing.Short() {
+		people = 100_000
+	}
+	table := NewTable(BasisSubject)
+	r := rand.New(rand.NewPCG(3, 4))
+	for range people {
+		table.set(r.Uint64()|1, Choice{Opens: Refused})
+	}
+	snapshot, err := table.Snapshot()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := table.Restore(snapshot); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N)/float64(people)*1e9, "ns/person")
+}
