@@ -1,0 +1,1 @@
+SELECT edge, epoch, next FROM edges WHERE partition = ?1

@@ -1,0 +1,1 @@
+SELECT position, context FROM progress WHERE partition = ?1
