@@ -1,0 +1,156 @@
+// Package intake is the one step that a pixel and a redirect share: who is it, may it be counted,
+// what did the request tell of its sender, and onto the disk before anybody gets an answer. The
+// address and the User-Agent are looked at once, here, and go no further.
+package intake
+
+import (
+	"errors"
+	"sync"
+
+	"github.com/valyala/fasthttp"
+
+	"mailbeacon/ingest/event"
+	"mailbeacon/internal/classify"
+	"mailbeacon/internal/token"
+)
+
+// Tokens opens what mail carries. Open may be called concurrently and does not allocate; text is
+// the caller's again when it returns. Its errors are token.ErrMalformed or token.ErrForged.
+type Tokens interface {
+	Open(kind token.Kind, text []byte) (token.Claims, error)
+}
+
+// Consent is the one rule of who may be counted. Its methods may be called concurrently and do not
+// allocate.
+type Consent interface {
+	// Verdict says whether what a person did may be counted: event.Counted, or why not.
+	Verdict(kind event.Kind, subject uint64) event.Reason
+	// Attributed says whether what counts may be kept with the person.
+	Attributed(kind event.Kind, subject uint64) bool
+}
+
+// Spool makes events durable. Append returns nil once ev is on disk, and an error if it never will
+// be; ev is the caller's again when it returns. It may be called concurrently.
+type Spool interface {
+	Append(ev *event.Event) error
+}
+
+// Classifier turns what a request says of its sender into signals. Signals may be called
+// concurrently, does not allocate and keeps nothing of its argument.
+type Classifier interface {
+	Signals(r classify.Request) (event.Signals, event.Client)
+}
+
+// Options are what an Intake is made of. All but Proxies are needed.
+type Options struct {
+	Tokens     Tokens
+	Consent    Consent
+	Classifier Classifier
+	Spool      Spool
+	Proxies    Proxies
+}
+
+// Intake records what happened. All methods may be called concurrently; none allocates.
+type Intake struct {
+	o      Options
+	counts tally
+	events sync.Pool
+}
+
+// New returns an Intake, or an error that names the missing option.
+func New(o Options) (*Intake, error) {
+	switch {
+	case o.Tokens == nil:
+		return nil, errors.New("intake: no tokens")
+	case o.Consent == nil:
+		return nil, errors.New("intake: no consent")
+	case o.Classifier == nil:
+		return nil, errors.New("intake: no classifier")
+	case o.Spool == nil:
+		return nil, errors.New("intake: no spool")
+	}
+	return &Intake{o: o, events: sync.Pool{New: func() any { return new(event.Event) }}}, nil
+}
+
+// Observe authenticates a beacon's token and records what happened under it, Open or Probe.
+func (in *Intake) Observe(ctx *fasthttp.RequestCtx, kind event.Kind, text []byte) {
+	claims, ok := in.Claims(kind, token.Open, text)
+	if ok {
+		in.Record(ctx, kind, claims, 0)
+	}
+}
+
+// Claims authenticates a token of a sort. Where it returns false the request was counted as forged
+// or malformed under kind, and there is nothing to record.
+func (in *Intake) Claims(kind event.Kind, sort token.Kind, text []byte) (token.Claims, bool) {
+	claims, err := in.o.Tokens.Open(sort, text)
+	if err == nil {
+		return claims, true
+	}
+	reason := event.Malformed
+	if errors.Is(err, token.ErrForged) {
+		reason = event.Forged
+	}
+	in.counts.add(kind, reason)
+	return token.Claims{}, false
+}
+
+// Refuse counts a request that leaves no event: an authentic token of a link that nobody registered.
+func (in *Intake) Refuse(kind event.Kind, reason event.Reason) {
+	in.counts.add(kind, reason)
+}
+
+// Record makes one event durable and counts it; when it returns the answer may be given, whatever
+// became of the event. More signals than the request tells (HiddenLink) are added to the event's.
+//
+// An event that may not count goes the same way, through the same work and the same commit, as one
+// that does: neither the answer nor the time it takes tells what somebody chose.
+func (in *Intake) Record(ctx *fasthttp.RequestCtx, kind event.Kind, claims token.Claims, more event.Signals) {
+	reason := in.o.Consent.Verdict(kind, claims.Subject)
+	if !in.o.Consent.Attributed(kind, claims.Subject) {
+		claims.Subject = 0
+	}
+	header := &ctx.Request.Header
+	if reason == event.Counted && string(header.PeekCanonical(secGPC)) == "1" {
+		reason = event.GPC
+	}
+	signals, client := in.o.Classifier.Signals(classify.Request{
+		UserAgent:  header.UserAgent(),
+		SecPurpose: header.PeekCanonical(secPurpose),
+		Purpose:    header.PeekCanonical(purpose),
+		XMoz:       header.PeekCanonical(xMoz),
+		XPurpose:   header.PeekCanonical(xPurpose),
+		IP:         in.o.Proxies.Client(ctx),
+	})
+
+	ev := in.events.Get().(*event.Event)
+	*ev = event.Event{
+		Time:     ctx.Time().UnixMilli(),
+		Subject:  claims.Subject,
+		Campaign: claims.Campaign,
+		Link:     claims.Link,
+		Signals:  signals | more,
+		Kind:     kind,
+		Client:   client,
+	}
+	if reason != event.Counted {
+		ev.Suppress(reason)
+	}
+	if in.o.Spool.Append(ev) != nil {
+		reason = event.SpoolFailed
+	}
+	in.events.Put(ev)
+	in.counts.add(kind, reason)
+}
+
+// Counters is a snapshot of what was counted so far.
+func (in *Intake) Counters() Counters { return in.counts.snapshot() }
+
+// Header names in the form that fasthttp gives to all.
+var (
+	secGPC     = []byte("Sec-Gpc")
+	secPurpose = []byte("Sec-Purpose")
+	purpose    = []byte("Purpose")
+	xMoz       = []byte("X-Moz")
+	xPurpose   = []byte("X-Purpose")
+)

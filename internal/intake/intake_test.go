@@ -1,0 +1,240 @@
+package intake
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"mailbeacon/ingest/event"
+	"mailbeacon/internal/classify"
+	"mailbeacon/internal/token"
+)
+
+// tokens opens texts of one letter: a to z authentic, with the letter as subject; '!' forged.
+type tokens struct{}
+
+func (tokens) Open(kind token.Kind, text []byte) (token.Claims, error) {
+	switch {
+	case len(text) != 1:
+		return token.Claims{}, token.ErrMalformed
+	case text[0] == '!':
+		return token.Claims{}, token.ErrForged
+	}
+	c := token.Claims{Campaign: 7, Subject: uint64(text[0])}
+	if kind == token.Click {
+		c.Link = 3
+	}
+	return c, nil
+}
+
+// choices: p asked for plain text, r refused, n is not known where nothing is allowed unasked,
+// a may be counted in the aggregate only; everybody else counts.
+type choices struct{}
+
+func (choices) Verdict(_ event.Kind, subject uint64) event.Reason {
+	switch subject {
+	case 'p':
+		return event.PlainText
+	case 'r':
+		return event.OptedOut
+	case 'n':
+		return event.NoBasis
+	}
+	return event.Counted
+}
+
+func (c choices) Attributed(kind event.Kind, subject uint64) bool {
+	return c.Verdict(kind, subject) == event.Counted && subject != 'a'
+}
+
+// signals tells Prefetch from any of the headers, Chrome from any agent, and remembers the address.
+type signals struct{ addr netip.Addr }
+
+func (s *signals) Signals(r classify.Request) (event.Signals, event.Client) {
+	s.addr = r.IP
+	var bits event.Signals
+	for _, value := range [][]byte{r.Purpose, r.SecPurpose, r.XMoz, r.XPurpose} {
+		if string(value) == "prefetch" {
+			bits = event.Prefetch
+		}
+	}
+	if len(r.UserAgent) > 0 {
+		return bits, event.Chrome
+	}
+	return bits | event.NoAgent, event.OtherClient
+}
+
+// spool keeps events, or fails.
+type spool struct {
+	events []event.Event
+	fails  bool
+}
+
+func (s *spool) Append(ev *event.Event) error {
+	if s.fails {
+		return errors.New("no space")
+	}
+	s.events = append(s.events, *ev)
+	return nil
+}
+
+func newIntake(t testing.TB, s Spool, c Classifier) *Intake {
+	t.Helper()
+	in, err := New(Options{Tokens: tokens{}, Consent: choices{}, Classifier: c, Spool: s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in
+}
+
+func TestObserve(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, text string
+		gpc        string
+		kind       event.Kind
+		want       *event.Event // nil: nothing is spooled; Time is compared apart
+		reason     event.Reason
+	}{
+		{"counted", "x", "", event.Open, &event.Event{Subject: 'x', Signals: event.Prefetch, Client: event.Chrome}, event.Counted},
+		{"probe", "x", "", event.Probe, &event.Event{Subject: 'x', Signals: event.Prefetch, Client: event.Chrome}, event.Counted},
+		{"aggregate only", "a", "", event.Open, &event.Event{Signals: event.Prefetch, Client: event.Chrome}, event.Counted},
+		{"refused", "r", "", event.Open, &event.Event{}, event.OptedOut},
+		{"plain", "p", "", event.Open, &event.Event{}, event.PlainText},
+		{"no basis", "n", "", event.Open, &event.Event{}, event.NoBasis},
+		{"refused probe", "r", "", event.Probe, &event.Event{}, event.OptedOut},
+		{"GPC", "x", "1", event.Open, &event.Event{}, event.GPC},
+		{"GPC after a refusal", "r", "1", event.Open, &event.Event{}, event.OptedOut},
+		{"GPC off", "x", "0", event.Open, &event.Event{Subject: 'x', Signals: event.Prefetch, Client: event.Chrome}, event.Counted},
+		{"GPC with another value", "x", "1, 1", event.Open, &event.Event{Subject: 'x', Signals: event.Prefetch, Client: event.Chrome}, event.Counted},
+		{"forged", "!", "", event.Open, nil, event.Forged},
+		{"malformed", "", "", event.Open, nil, event.Malformed},
+		{"forged probe", "!", "1", event.Probe, nil, event.Forged},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			ctx := from("192.0.2.1", "Purpose", "prefetch")
+			ctx.Request.Header.SetUserAgent("somebody")
+			if tc.gpc != "" {
+				ctx.Request.Header.Set("sec-gpc", tc.gpc)
+			}
+			sp, cl := &spool{}, &signals{}
+			in := newIntake(t, sp, cl)
+			in.Observe(ctx, tc.kind, []byte(tc.text))
+
+			counters := in.Counters()
+			total := uint64(0)
+			counters.Each(func(_ event.Kind, _ event.Reason, n uint64) { total += n })
+			if total != 1 || counters.Get(tc.kind, tc.reason) != 1 {
+				t.Errorf("counted %v, want one %v %v", counters, tc.kind, tc.reason)
+			}
+			if tc.want == nil {
+				if len(sp.events) != 0 {
+					t.Fatalf("spooled %+v", sp.events)
+				}
+				return
+			}
+			if len(sp.events) != 1 {
+				t.Fatalf("spooled %d events", len(sp.events))
+			}
+			got, want := sp.events[0], *tc.want
+			want.Kind, want.Reason, want.Campaign = tc.kind, tc.reason, 7
+			want.Time = ctx.Time().UnixMilli()
+			if tc.reason != event.Counted {
+				want.Time -= want.Time % time.Hour.Milliseconds()
+			}
+			if got != want {
+				t.Errorf("spooled\n%+v, want\n%+v", got, want)
+			}
+			if cl.addr != netip.MustParseAddr("192.0.2.1") {
+				t.Errorf("classified with address %v", cl.addr)
+			}
+		})
+	}
+}
+
+func TestRecordAddsSignalsAndLink(t *testing.T) {
+	t.Parallel()
+	sp := &spool{}
+	in := newIntake(t, sp, &signals{})
+	claims, ok := in.Claims(event.Click, token.Click, []byte("x"))
+	if !ok {
+		t.Fatal("an authentic token was refused")
+	}
+	in.Record(from("192.0.2.1", "A"), event.Click, claims, event.HiddenLink)
+	if ev := sp.events[0]; ev.Link != 3 || ev.Signals != event.HiddenLink|event.NoAgent || ev.Kind != event.Click {
+		t.Errorf("spooled %+v", ev)
+	}
+}
+
+func TestEveryPrefetchHeaderIsLookedAt(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"sec-purpose", "Purpose", "X-MOZ", "x-Purpose"} {
+		sp := &spool{}
+		newIntake(t, sp, &signals{}).Observe(from("192.0.2.1", name, "prefetch"), event.Open, []byte("x"))
+		if sp.events[0].Signals&event.Prefetch == 0 {
+			t.Errorf("%s was not looked at", name)
+		}
+	}
+}
+
+func TestLostEventsAreCountedAsLost(t *testing.T) {
+	t.Parallel()
+	in := newIntake(t, &spool{fails: true}, &signals{})
+	for _, text := range []string{"x", "r"} {
+		in.Observe(from("192.0.2.1", "A"), event.Open, []byte(text))
+	}
+	c := in.Counters()
+	if c.Get(event.Open, event.SpoolFailed) != 2 || c.Get(event.Open, event.Counted) != 0 || c.Get(event.Open, event.OptedOut) != 0 {
+		t.Errorf("counted %v", c)
+	}
+}
+
+func TestRefuse(t *testing.T) {
+	t.Parallel()
+	in := newIntake(t, &spool{}, &signals{})
+	in.Refuse(event.Click, event.UnknownLink)
+	if c := in.Counters(); c.Get(event.Click, event.UnknownLink) != 1 {
+		t.Errorf("counted %v", c)
+	}
+}
+
+func TestCountersHoldTheClosedSets(t *testing.T) {
+	t.Parallel()
+	if n := len(event.Reasons()); n != reasons {
+		t.Errorf("there are %d reasons, the table has %d", n, reasons)
+	}
+	if (event.Kind(kinds)).String() != "invalid" || event.Kind(kinds-1).String() == "invalid" {
+		t.Errorf("the table has %d kinds", kinds)
+	}
+	var c Counters
+	if c.Get(200, event.Counted) != 0 || c.Get(event.Open, 200) != 0 {
+		t.Error("something was counted outside the sets")
+	}
+	n := 0
+	c.Each(func(k event.Kind, r event.Reason, _ uint64) {
+		n++
+		if k.String() == "invalid" || r.String() == "invalid" {
+			t.Errorf("pair %d/%d has no words", k, r)
+		}
+	})
+	if n != (kinds-1)*reasons {
+		t.Errorf("%d pairs", n)
+	}
+}
+
+func TestNewNamesWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	whole := Options{Tokens: tokens{}, Consent: choices{}, Classifier: &signals{}, Spool: &spool{}}
+	for _, cut := range []func(*Options){
+		func(o *Options) { o.Tokens = nil }, func(o *Options) { o.Consent = nil },
+		func(o *Options) { o.Classifier = nil }, func(o *Options) { o.Spool = nil },
+	} {
+		o := whole
+		cut(&o)
+		if _, err := New(o); err == nil {
+			t.Errorf("%+v was taken", o)
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package preferences
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/url"
+
+	"mailbeacon/internal/consent"
+)
+
+// form is what was posted.
+type form struct {
+	oneClick bool // List-Unsubscribe=One-Click and nothing else (RFC 8058)
+	opens    consent.State
+	clicks   consent.State
+	format   consent.Format
+	mail     subscription
+}
+
+type subscription int
+
+const (
+	unsaid subscription = iota
+	subscribed
+	unsubscribed
+)
+
+func (f form) empty() bool { return f == form{} }
+
+// change is what to record of a form that is not empty; version tells the text that was read.
+func (f form) change(subject uint64, version string) consent.Change {
+	c := consent.Change{
+		Subject: subject, Opens: f.opens, Clicks: f.clicks, Format: f.format,
+		Source: "preferences", TextVersion: version,
+	}
+	if f.oneClick {
+		// Nobody read the page; the words were the mail program's.
+		c.Source, c.TextVersion = "one-click", ""
+	}
+	if f.oneClick || f.mail != unsaid {
+		gone := f.mail != subscribed
+		c.Unsubscribed = &gone
+	}
+	return c
+}
+
+const (
+	oneClickName  = "List-Unsubscribe"
+	oneClickValue = "One-Click"
+
+	mostFields = 4  // all there are
+	mostValue  = 64 // bytes of a value
+)
+
+var errForm = errors.New("not the page's form")
+
+// parseForm reads a form in either encoding. Unknown fields, unknown values, repeated fields and
+// files are errors; an empty value is a choice not made. A one-click body is known in a request
+// without a type too: there are mail programs that send it so. Where the body is a one-click
+// request, the form says so even beside an error.
+func parseForm(contentType, body []byte) (form, error) {
+	if bytes.Equal(bytes.TrimSpace(body), []byte(oneClickName+"="+oneClickValue)) {
+		return form{oneClick: true}, nil
+	}
+	kind, parameters, err := mime.ParseMediaType(string(contentType))
+	if err != nil {
+		return form{}, errForm
+	}
+	var f form
+	seen := map[string]bool{}
+	set := func(name, value string) error {
+		if seen[name] || len(seen) == mostFields {
+			return errForm
+		}
+		seen[name] = true
+		return f.set(name, value)
+	}
+	switch kind {
+	case "application/x-www-form-urlencoded":
+		err = eachPair(body, set)
+	case "multipart/form-data":
+		err = eachPart(body, parameters["boundary"], set)
+	default:
+		err = errForm
+	}
+	if err == nil && f.oneClick && len(seen) > 1 {
+		err = errForm
+	}
+	return f, err
+}
+
+// set takes one field in.
+func (f *form) set(name, value string) error {
+	var err error
+	switch name {
+	case "opens":
+		f.opens, err = consent.ParseState(value)
+	case "clicks":
+		f.clicks, err = consent.ParseState(value)
+	case "format":
+		f.format, err = consent.ParseFormat(value)
+	case "mail":
+		switch value {
+		case "":
+		case "subscribed":
+			f.mail = subscribed
+		case "unsubscribed":
+			f.mail = unsubscribed
+		default:
+			err = errForm
+		}
+	case oneClickName:
+		f.oneClick = true
+		if value != oneClickValue {
+			err = errForm
+		}
+	default:
+		err = errForm
+	}
+	return err
+}
+
+func eachPair(body []byte, set func(name, value string) error) error {
+	for pair := range bytes.SplitSeq(bytes.TrimSpace(body), []byte("&")) {
+		if len(pair) == 0 {
+			continue
+		}
+		before, after, _ := bytes.Cut(pair, []byte("="))
+		name, err := url.QueryUnescape(string(before))
+		if err != nil {
+			return errForm
+		}
+		value, err := url.QueryUnescape(string(after))
+		if err != nil {
+			return errForm
+		}
+		if err := set(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func eachPart(body []byte, boundary string, set func(name, value string) error) error {
+	if boundary == "" {
+		return errForm
+	}
+	for r := multipart.NewReader(bytes.NewReader(body), boundary); ; {
+		part, err := r.NextPart()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", errForm, err)
+		}
+		if part.FileName() != "" {
+			return errForm
+		}
+		value, err := io.ReadAll(io.LimitReader(part, mostValue+1))
+		if err != nil || len(value) > mostValue {
+			return errForm
+		}
+		if err := set(part.FormName(), string(value)); err != nil {
+			return err
+		}
+	}
+}

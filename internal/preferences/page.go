@@ -1,0 +1,133 @@
+package preferences
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+
+	"github.com/valyala/fasthttp"
+)
+
+//go:embed page.html
+var source string
+
+// page renders the page in one language.
+type page struct {
+	texts    texts
+	version  string
+	template *template.Template
+	policy   []byte
+}
+
+// view is what the template sees.
+type view struct {
+	T      texts
+	Title  string
+	Notice string
+	Wrong  bool // the notice tells of something that did not work
+	Nobody bool
+	S      state
+}
+
+func newPage(t texts) (*page, error) {
+	parsed, err := template.New("page").Parse(source)
+	if err != nil {
+		return nil, fmt.Errorf("preference page: %w", err)
+	}
+	p := &page{texts: t, version: t.version(), template: parsed}
+	sample, err := p.render(Shown, state{})
+	if err != nil {
+		return nil, err
+	}
+	// The hash is taken of what the template engine makes of the style, not of its source.
+	_, rest, _ := bytes.Cut(sample, []byte("<style>"))
+	style, _, found := bytes.Cut(rest, []byte("</style>"))
+	if !found {
+		return nil, errors.New("preference page: no style element")
+	}
+	sum := sha256.Sum256(style)
+	p.policy = fmt.Appendf(nil, "default-src 'none'; style-src 'sha256-%s'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+		base64.StdEncoding.EncodeToString(sum[:]))
+	return p, nil
+}
+
+func (p *page) render(o Outcome, s state) ([]byte, error) {
+	v := view{
+		T: p.texts, Title: p.texts.Title, Notice: p.texts.Notices[o],
+		Wrong: status(o) >= fasthttp.StatusBadRequest, Nobody: o == Nobody, S: s,
+	}
+	if o == Saved || o == Soon {
+		v.Title = p.texts.SavedTitle
+	}
+	var b bytes.Buffer
+	if err := p.template.Execute(&b, v); err != nil {
+		return nil, fmt.Errorf("preference page: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// status is the code of an answer with an outcome.
+func status(o Outcome) int {
+	switch o {
+	case Invalid:
+		return fasthttp.StatusBadRequest
+	case Limited:
+		return fasthttp.StatusTooManyRequests
+	case Failed:
+		return fasthttp.StatusServiceUnavailable
+	}
+	return fasthttp.StatusOK
+}
+
+// write answers with the page.
+func (p *page) write(ctx *fasthttp.RequestCtx, o Outcome, s state) Outcome {
+	body, err := p.render(o, s)
+	if err != nil {
+		// The template was executed at the start; it can't fail on other values of the same types.
+		panic(err)
+	}
+	head(ctx, o, htmlType)
+	ctx.Response.Header.SetCanonical(contentPolicy, p.policy)
+	ctx.Response.SetBodyRaw(body)
+	return o
+}
+
+// writePlain answers a mail program, which shows nobody a page.
+func (p *page) writePlain(ctx *fasthttp.RequestCtx, o Outcome) Outcome {
+	head(ctx, o, textType)
+	ctx.Response.SetBodyString(p.texts.Notices[o] + "\n")
+	return o
+}
+
+func head(ctx *fasthttp.RequestCtx, o Outcome, contentType []byte) {
+	ctx.Response.SetStatusCode(status(o))
+	header := &ctx.Response.Header
+	header.SetContentTypeBytes(contentType)
+	for i := range headers {
+		header.SetCanonical(headers[i].name, headers[i].value)
+	}
+	if o == Limited || o == Failed {
+		header.SetCanonical(retryAfter, aMinute)
+	}
+}
+
+var (
+	htmlType      = []byte("text/html; charset=utf-8")
+	textType      = []byte("text/plain; charset=utf-8")
+	contentPolicy = []byte("Content-Security-Policy")
+	retryAfter    = []byte("Retry-After")
+	aMinute       = []byte("60")
+)
+
+// headers go with every answer. The address is a key: it may not be kept, indexed or passed on.
+var headers = [...]struct{ name, value []byte }{
+	{[]byte("Cache-Control"), []byte("no-store")},
+	{[]byte("Referrer-Policy"), []byte("no-referrer")},
+	{[]byte("X-Content-Type-Options"), []byte("nosniff")},
+	{[]byte("X-Frame-Options"), []byte("DENY")},
+	{[]byte("X-Robots-Tag"), []byte("noindex")},
+}
