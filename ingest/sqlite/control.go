@@ -1,0 +1,196 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"mailbeacon/internal/control"
+)
+
+var controlSchema = schema{name: "control", mark: 0x4d424c47} // "MBLG"
+
+// ControlLog is the control log in a file: a control.Log for one process. An entry is on disk when
+// Append returns.
+type ControlLog struct {
+	db   *database
+	bell control.Bell // rung after every append, and at Close
+
+	using  sync.RWMutex // held for reading by every call while it uses db
+	closed bool         // guarded by using
+}
+
+// OpenControl opens the control log in a file, which is made if there is none. The folder must
+// exist and be locked against other processes: what another one appends is not noticed by Wait.
+func OpenControl(ctx context.Context, path string) (*ControlLog, error) {
+	db, err := open(ctx, path, controlSchema)
+	if err != nil {
+		return nil, err
+	}
+	return &ControlLog{db: db}, nil
+}
+
+// use begins a call and returns its end; ErrClosed after Close.
+func (l *ControlLog) use() (end func(), err error) {
+	l.using.RLock()
+	if l.closed {
+		l.using.RUnlock()
+		return nil, control.ErrClosed
+	}
+	return l.using.RUnlock, nil
+}
+
+// Append implements control.Log.
+func (l *ControlLog) Append(ctx context.Context, records ...control.Record) (control.Position, error) {
+	if err := control.CheckAll(records); err != nil {
+		return 0, err
+	}
+	last, err := l.append(ctx, records)
+	// After an error the entries may be there all the same.
+	l.bell.Ring()
+	if err != nil {
+		return 0, fmt.Errorf("append to the control log: %w", err)
+	}
+	return last, nil
+}
+
+func (l *ControlLog) append(ctx context.Context, records []control.Record) (control.Position, error) {
+	end, err := l.use()
+	if err != nil {
+		return 0, err
+	}
+	defer end()
+	var last int64
+	err = l.db.update(ctx, func(t *tx) error {
+		insert := t.query("entry_append")
+		for i := range records {
+			r := &records[i]
+			body := r.Body
+			if body == nil {
+				body = []byte{} // nil would be NULL
+			}
+			res, err := insert.Exec(string(r.Kind), r.Key, r.Time.UnixMilli(), body)
+			if err != nil {
+				return err
+			}
+			if last, err = res.LastInsertId(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return control.Position(last), err
+}
+
+// Read implements control.Log.
+func (l *ControlLog) Read(ctx context.Context, after control.Position, limit int) ([]control.Entry, error) {
+	if limit <= 0 || after >= math.MaxInt64 {
+		return nil, nil
+	}
+	return l.entries(ctx, "entries_after", int64(after), limit)
+}
+
+// History implements control.Log.
+func (l *ControlLog) History(ctx context.Context, kind control.Kind, key string) ([]control.Entry, error) {
+	return l.entries(ctx, "entries_of_key", string(kind), key)
+}
+
+func (l *ControlLog) entries(ctx context.Context, query string, args ...any) ([]control.Entry, error) {
+	end, err := l.use()
+	if err != nil {
+		return nil, fmt.Errorf("read the control log: %w", err)
+	}
+	defer end()
+	rows, err := l.db.read(query).QueryContext(ctx, args...)
+	if err != nil {
+		return nil, l.failed(ctx, err)
+	}
+	defer rows.Close()
+	var all []control.Entry
+	for rows.Next() {
+		e, err := scanEntry(rows)
+		if err != nil {
+			return nil, l.failed(ctx, err)
+		}
+		all = append(all, e)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, l.failed(ctx, err)
+	}
+	return all, nil
+}
+
+func scanEntry(rows *sql.Rows) (control.Entry, error) {
+	var e control.Entry
+	var position, millis int64
+	err := rows.Scan(&position, &e.Kind, &e.Key, &millis, &e.Body)
+	e.Position, e.Time = control.Position(position), time.UnixMilli(millis).UTC()
+	return e, err
+}
+
+// failed says what went wrong while reading. The driver answers an interrupt in its own words;
+// that the context ended is what a caller wants to know.
+func (l *ControlLog) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return fmt.Errorf("read the control log %s: %w", l.db.path, explain(err))
+}
+
+// Wait implements control.Log.
+func (l *ControlLog) Wait(ctx context.Context, after control.Position) error {
+	for {
+		rung := l.bell.C()
+		head, err := l.Head(ctx)
+		if err != nil {
+			return err
+		}
+		if head > after {
+			return nil
+		}
+		select {
+		case <-rung:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the control log: %w", ctx.Err())
+		}
+	}
+}
+
+// Head implements control.Log.
+func (l *ControlLog) Head(ctx context.Context) (control.Position, error) {
+	end, err := l.use()
+	if err != nil {
+		return 0, fmt.Errorf("read the control log: %w", err)
+	}
+	defer end()
+	var head int64
+	if err := l.db.read("head_get").QueryRowContext(ctx).Scan(&head); err != nil {
+		return 0, l.failed(ctx, err)
+	}
+	return control.Position(head), nil
+}
+
+// Close implements control.Log. It waits for calls under way; those that wait for entries end.
+func (l *ControlLog) Close() error {
+	l.using.Lock()
+	defer l.using.Unlock()
+	if l.closed {
+		return nil
+	}
+	l.closed = true
+	l.bell.Ring()
+	return l.db.Close()
+}
+
+// Check reads the whole file and reports the first thing that is wrong with its structure.
+func (l *ControlLog) Check(ctx context.Context) error {
+	end, err := l.use()
+	if err != nil {
+		return fmt.Errorf("check the control log: %w", err)
+	}
+	defer end()
+	return l.db.Check(ctx)
+}

@@ -1,0 +1,1 @@
+SELECT position, kind, key, time, body FROM entries WHERE kind = ? AND key = ? ORDER BY position;

@@ -1,0 +1,1 @@
+INSERT INTO entries (kind, key, time, body) VALUES (?, ?, ?, ?);
