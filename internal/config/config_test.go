@@ -1,0 +1,290 @@
+package config
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+	"pgregory.net/rapid"
+
+	"mailbeacon/internal/consent"
+)
+
+func load(t *testing.T, args, environ []string) (*Serve, error) {
+	t.Helper()
+	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	Flags(fs)
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return Load(fs, environ)
+}
+
+func write(t *testing.T, content string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "beacon.yaml")
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	got, err := load(t, nil, []string{"HOME=/nowhere"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Serve{
+		Data: "mailbeacon-data", Listen: ":8080", Admin: "127.0.0.1:8081", Basis: consent.BasisSubject,
+		ClassifyWindow: 15 * time.Second, CommitInterval: time.Second, SegmentBytes: 64 << 20,
+		MaxConns: 16384, MaxConnsPerIP: 1024, StopTimeout: 10 * time.Second, LogFormat: LogText, LogLevel: slog.LevelInfo,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestFlagBeforeVariableBeforeFile(t *testing.T) {
+	t.Parallel()
+	file := write(t, "listen: 127.0.0.1:1\nadmin: 127.0.0.1:1\nbasis: none\ntrusted-proxies: [10.0.0.0/8, 192.0.2.7]\n")
+	environ := []string{"MAILBEACON_CONFIG=" + file, "MAILBEACON_LISTEN=127.0.0.1:2", "MAILBEACON_ADMIN=127.0.0.1:2", "MAILBEACON_KEY=k", "MAILBEACON_SERVER=s"}
+	got, err := load(t, []string{"--listen", "127.0.0.1:3"}, environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Listen != "127.0.0.1:3" || got.Admin != "127.0.0.1:2" || got.Basis != consent.BasisNone {
+		t.Errorf("got %s %s %s", got.Listen, got.Admin, got.Basis)
+	}
+	want := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")}
+	if !reflect.DeepEqual(got.TrustedProxies, want) {
+		t.Errorf("proxies %v", got.TrustedProxies)
+	}
+}
+
+func TestEverySettingHasEverySource(t *testing.T) {
+	t.Parallel()
+	values := map[string]string{
+		"data": "d", "listen": ":1", "admin": ":2", "public-url": "https://t.example", "basis": "none",
+		"classify-window": "1s", "commit-interval": "2s", "segment-bytes": "1MiB", "trusted-proxies": "10.0.0.0/8",
+		"apple-egress": write(t, ""), "data-centres": write(t, ""), "max-conns": "7", "max-conns-per-ip": "8",
+		"stop-timeout": "9s", "log-format": "json", "log-level": "debug",
+	}
+	var args, environ []string
+	var file strings.Builder
+	for _, s := range Settings() {
+		v, ok := values[s.Name]
+		if !ok {
+			t.Fatalf("no value for %s", s.Name)
+		}
+		args = append(args, "--"+s.Name+"="+v)
+		environ = append(environ, s.Env()+"="+v)
+		file.WriteString(s.Name + ": '" + v + "'\n")
+	}
+	byFlag, err := load(t, args, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byEnv, err := load(t, nil, environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byFile, err := load(t, []string{"--config", write(t, file.String())}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(byFlag, byEnv) || !reflect.DeepEqual(byFlag, byFile) {
+		t.Errorf("flag %+v\nenv  %+v\nfile %+v", byFlag, byEnv, byFile)
+	}
+	v := reflect.ValueOf(*byFlag)
+	for i := range v.NumField() {
+		if v.Field(i).IsZero() {
+			t.Errorf("no setting reaches %s", v.Type().Field(i).Name)
+		}
+	}
+}
+
+func TestWrongValuesAreNamed(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, value, want string }{
+		{"data", "", "is empty; right would be the name of a folder"},
+		{"listen", "8080", "127.0.0.1:8080"},
+		{"listen", "localhost:http", "127.0.0.1:8080"},
+		{"listen", ":70000", "127.0.0.1:8080"},
+		{"admin", "http://localhost:1", "127.0.0.1:8080"},
+		{"public-url", "t.example.com", "right would be a scheme and a host"},
+		{"public-url", "ftp://t.example.com", "neither http nor https"},
+		{"public-url", "https://t.example.com/path", "goes on after the host"},
+		{"public-url", "https://t.example.com?", "goes on after the host"},
+		{"public-url", "https://a:b@t.example.com", "user name"},
+		{"public-url", "https://", "scheme and a host"},
+		{"public-url", "https://bücher.example", "xn--"},
+		{"public-url", `https://a"b.example`, "right would be"},
+		{"basis", "all", `is "all"; right would be subject, aggregate or none`},
+		{"basis", "", "right would be subject, aggregate or none"},
+		{"classify-window", "15", `is "15"; right would be a number with its unit`},
+		{"classify-window", "-1s", "right would be 0s to 10m0s"},
+		{"classify-window", "11m", "right would be 0s to 10m0s"},
+		{"commit-interval", "0s", "right would be 10ms to 1m0s"},
+		{"segment-bytes", "64 megs", "KiB"},
+		{"segment-bytes", "1KiB", "64KiB to 4GiB"},
+		{"segment-bytes", "9223372036854775807GiB", "64KiB to 4GiB"},
+		{"segment-bytes", "-64MiB", "64KiB to 4GiB"},
+		{"trusted-proxies", "10.0.0.0/8,x", `holds "x"`},
+		{"trusted-proxies", "10.0.0.1/8", "right would be 10.0.0.0/8"},
+		{"trusted-proxies", "0.0.0.0/0", "everybody"},
+		{"apple-egress", "/nowhere/list.csv", "can't be read"},
+		{"data-centres", "/", "a folder"},
+		{"max-conns", "0", "a number from 1 to"},
+		{"max-conns-per-ip", "many", "a number from 1 to"},
+		{"stop-timeout", "forever", "unit"},
+		{"log-format", "xml", "text or json"},
+		{"log-level", "INFO", "debug, info, warn or error"},
+	} {
+		t.Run(c.name+"="+c.value, func(t *testing.T) {
+			t.Parallel()
+			s := find(func(s *Setting) bool { return s.Name == c.name })
+			for source, run := range map[string]func() (*Serve, error){
+				"--" + c.name: func() (*Serve, error) { return load(t, []string{"--" + c.name + "=" + c.value}, nil) },
+				s.Env():       func() (*Serve, error) { return load(t, nil, []string{s.Env() + "=" + c.value}) },
+				"beacon.yaml, line 2": func() (*Serve, error) {
+					return load(t, []string{"--config", write(t, "# x\n"+c.name+": '"+c.value+"'\n")}, nil)
+				},
+			} {
+				_, err := run()
+				var wrong *Error
+				if !errors.As(err, &wrong) {
+					t.Fatalf("%s: got %v", source, err)
+				}
+				if wrong.Setting != c.name || wrong.Source != source || !strings.Contains(err.Error(), c.want) {
+					t.Errorf("%s: got %q, want it to hold %q", source, err, c.want)
+				}
+			}
+		})
+	}
+}
+
+func TestUnknownSettingsStopTheStart(t *testing.T) {
+	t.Parallel()
+	_, err := load(t, nil, []string{"MAILBEACON_LISTN=:1"})
+	if err == nil || err.Error() != "setting MAILBEACON_LISTN is unknown; did you mean MAILBEACON_LISTEN?" {
+		t.Errorf("variable: %v", err)
+	}
+	_, err = load(t, nil, []string{"MAILBEACON_ZZZZZZZZZZZZZZZZ=1"})
+	if err == nil || !strings.Contains(err.Error(), "--help") {
+		t.Errorf("far-off variable: %v", err)
+	}
+	_, err = load(t, []string{"--config", write(t, "data: d\nclasify-window: 15s\n")}, nil)
+	if err == nil || err.Error() != "setting clasify-window (from beacon.yaml, line 2) is unknown; did you mean classify-window?" {
+		t.Errorf("file: %v", err)
+	}
+}
+
+func TestKubernetesServiceLinksAreNoSettings(t *testing.T) {
+	t.Parallel()
+	_, err := load(t, nil, []string{
+		"MAILBEACON_SERVICE_HOST=10.0.0.1", "MAILBEACON_SERVICE_PORT=80", "MAILBEACON_SERVICE_PORT_HTTP=80",
+		"MAILBEACON_PORT=tcp://10.0.0.1:80", "MAILBEACON_PORT_80_TCP_ADDR=10.0.0.1",
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if _, err := load(t, nil, []string{"MAILBEACON_PORT=8080"}); err == nil {
+		t.Error("a port that somebody set by hand was passed over")
+	}
+}
+
+func TestBadFiles(t *testing.T) {
+	t.Parallel()
+	for content, want := range map[string]string{
+		"- listen":                  "right would be lines as",
+		"listen: [":                 "beacon.yaml",
+		"listen: :1\nlisten: :2":    "second time",
+		"listen: {host: a}":         "holds a structure",
+		"trusted-proxies: ['1,2']":  "holds a structure",
+		"data: a\n---\ndata: b\n":   "more than one document",
+		"listen:\n":                 "setting listen (from beacon.yaml, line 1)",
+		"trusted-proxies: [[a], b]": "holds a structure",
+	} {
+		if _, err := load(t, []string{"--config", write(t, content)}, nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q", content, err, want)
+		}
+	}
+	for _, content := range []string{"", "# nothing\n", "---\n"} {
+		if _, err := load(t, []string{"--config", write(t, content)}, nil); err != nil {
+			t.Errorf("%q: %v", content, err)
+		}
+	}
+	if _, err := load(t, []string{"--config", "/nowhere/x.yaml"}, nil); err == nil || !strings.Contains(err.Error(), "/nowhere/x.yaml") {
+		t.Errorf("missing file: %v", err)
+	}
+	if _, err := load(t, []string{"--config", ""}, nil); err == nil {
+		t.Error("an empty --config was passed over")
+	}
+}
+
+func TestPublicURLIsKeptWithoutSlash(t *testing.T) {
+	t.Parallel()
+	got, err := load(t, []string{"--public-url", "https://T.Example.com:8443/"}, nil)
+	if err != nil || got.PublicURL != "https://t.example.com:8443" {
+		t.Errorf("got %q, %v", got.PublicURL, err)
+	}
+}
+
+func TestLocalURL(t *testing.T) {
+	t.Parallel()
+	for addr, want := range map[string]string{
+		"[::]:8080": "http://localhost:8080", "127.0.0.1:1": "http://localhost:1",
+		"192.0.2.7:80": "http://192.0.2.7:80", "[2001:db8::1]:80": "http://[2001:db8::1]:80",
+	} {
+		if got := LocalURL(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr))); got != want {
+			t.Errorf("%s: got %s, want %s", addr, got, want)
+		}
+	}
+}
+
+func TestDocShowsEverySetting(t *testing.T) {
+	t.Parallel()
+	doc := Doc()
+	for _, s := range Settings() {
+		if !strings.Contains(doc, "`--"+s.Name+" ") || !strings.Contains(doc, "`"+s.Env()+"`") || s.Doc == "" || s.Kind == "" {
+			t.Errorf("%s is not told of:\n%s", s.Name, doc)
+		}
+	}
+	if n := strings.Count(doc, "\n"); n != len(settings)+3 {
+		t.Errorf("%d lines for %d settings", n, len(settings))
+	}
+}
+
+// Sizes that are printed are read back as the same.
+func TestSizesRoundTrip(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.Int64Range(64<<10, 4<<30).Draw(t, "n")
+		var got int64
+		if reason := size(&got, sizeText(n), 64<<10, 4<<30); reason != "" || got != n {
+			t.Fatalf("%s: got %d %s", sizeText(n), got, reason)
+		}
+	})
+}
+
+func FuzzReadYAML(f *testing.F) {
+	f.Add([]byte("listen: ':1'\ntrusted-proxies: [a, b]\n"))
+	f.Add([]byte("a: &x 1\nb: *x\n"))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		values, err := readYAML("x.yaml", content)
+		for name := range values {
+			if err != nil || find(func(s *Setting) bool { return s.Name == name }) == nil {
+				t.Errorf("%q with error %v", name, err)
+			}
+		}
+	})
+}
