@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ const destination = "https://shop.example/a%2fb?c=%20d;e#F"
 
 // whole is everything behind the edge, as it runs.
 type whole struct {
-	keys     keys
+	keys     *token.Ring
 	spool    intake.Spool
 	real     *spool.Spool
 	intake   *intake.Intake
@@ -46,10 +47,15 @@ type whole struct {
 	table    *consent.Table
 }
 
-// keys mints and opens.
-type keys interface {
-	Append(dst []byte, kind token.Kind, c token.Claims) []byte
-	Open(kind token.Kind, text []byte) (token.Claims, error)
+// newKeys are the keys as a server has them: in a file that may be exchanged under it.
+func newKeys(t testing.TB) *token.Ring {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "keyring.json")
+	_, err := token.CreateKeyring(path)
+	must(t, err)
+	ring, err := token.OpenRing(path)
+	must(t, err)
+	return ring
 }
 
 func newWhole(t testing.TB, sp intake.Spool) *whole {
