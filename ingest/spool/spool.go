@@ -26,6 +26,8 @@ const (
 
 	// maxBatch is the most events in one commit; an Append beyond waits for the next.
 	maxBatch = 4096
+	// maxYields is how often the committer steps back at most before it takes a batch.
+	maxYields = 4
 )
 
 // ErrClosed is returned by every call after Close.
@@ -224,11 +226,26 @@ func (s *Spool) Append(ev *event.Event) error {
 	return err
 }
 
+// gather lets the goroutines that are ready to run come first, for as long as what they append still
+// makes the batch grow: under load a commit carries many more events, which is most of its price (README.md), and
+// an idle machine loses nothing.
+func (s *Spool) gather() {
+	before := -1
+	for range maxYields {
+		runtime.Gosched()
+		s.mu.Lock()
+		n := s.cur.n
+		s.mu.Unlock()
+		if n <= before || n == s.batchRoom || n == 0 {
+			return
+		}
+		before = n
+	}
+}
+
 // take swaps the batches and returns the one to commit; nil, and idle set, if nothing was appended.
 func (s *Spool) take() *batch {
-	// Let every goroutine that is ready to run come first: under load what they append joins this
-	// batch, and an idle machine loses nothing.
-	runtime.Gosched()
+	s.gather()
 	fresh := s.newBatch()
 	s.mu.Lock()
 	b := s.cur
