@@ -98,8 +98,10 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		"foreign": {func(t *testing.T, p string) { exec(t, p, "PRAGMA application_id=7") }, ErrForeign, "0x7"},
 		"never":   {func(t *testing.T, p string) { exec(t, p, "PRAGMA user_version=0") }, ErrForeign, "version 0"},
 		"empty":   {func(t *testing.T, p string) { must(t, os.Truncate(p, 0)) }, ErrDamaged, "empty"},
-		"text":    {func(t *testing.T, p string) { must(t, os.WriteFile(p, []byte(strings.Repeat("not a database ", 99)), 0o600)) }, ErrDamaged, "backup"},
-		"cut":     {func(t *testing.T, p string) { must(t, os.Truncate(p, 4096*3)) }, ErrDamaged, "backup"},
+		"text": {func(t *testing.T, p string) {
+			must(t, os.WriteFile(p, []byte(strings.Repeat("not a database ", 99)), 0o600))
+		}, ErrDamaged, "backup"},
+		"cut": {func(t *testing.T, p string) { must(t, os.Truncate(p, 4096*3)) }, ErrDamaged, "backup"},
 		"overwritten": {func(t *testing.T, p string) {
 			b, err := os.ReadFile(p)
 			must(t, err)

@@ -1,0 +1,412 @@
+package aggregate
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"mailbeacon/ingest/event"
+	"mailbeacon/internal/classify"
+)
+
+// Batch is a run of events as one edge numbered them, at consecutive positions of a partition.
+type Batch struct {
+	// Edge and Epoch name who numbered them.
+	Edge, Epoch uint64
+	// First is the sequence number of Events[0] with its edge. A number below one that was seen
+	// before marks a repetition, which is not counted again.
+	First uint64
+	// Offset is the position of Events[0] in the partition. Positions only rise; there may be gaps.
+	Offset uint64
+	// Events are the events; they may be none. They stay the owner's.
+	Events []event.Event
+	// Lost is how many events before Offset can't be read any more.
+	Lost uint64
+}
+
+// Consent is the second look at who may be counted. It may be called concurrently with its updates.
+type Consent interface {
+	// Verdict is event.Counted, or why the event may not be counted.
+	Verdict(kind event.Kind, subject uint64) event.Reason
+	// Attributed says whether what counts may be kept with the person.
+	Attributed(kind event.Kind, subject uint64) bool
+}
+
+const (
+	// DefaultWindow is how long events are held to see what else their message does.
+	DefaultWindow = classify.DefaultWindow * time.Millisecond
+	// DefaultMaxHeld is how many events are held at most, about 50 bytes each.
+	DefaultMaxHeld = 16 << 20
+)
+
+// FoldOptions are what a Fold is made of. Consent and Campaigns are needed.
+type FoldOptions struct {
+	Partition uint32
+	Consent   Consent
+	Campaigns Campaigns
+	// Window is the classification window; DefaultWindow if 0.
+	Window time.Duration
+	// MaxHeld is how many events may be held before Full says so; DefaultMaxHeld if 0.
+	MaxHeld int
+	// Judge decides the class of events[target] among its message's events in the order of their
+	// times; links is how many the campaign shows. classify.Judge with the window if nil.
+	Judge func(target int, events []classify.Sighting, links int) classify.Class
+}
+
+func (o *FoldOptions) complete() error {
+	switch {
+	case o.Consent == nil:
+		return errors.New("fold: no consent")
+	case o.Campaigns == nil:
+		return errors.New("fold: no campaigns")
+	case o.Window < 0 || o.MaxHeld < 0:
+		return errors.New("fold: a window or a bound below zero")
+	}
+	if o.Window == 0 {
+		o.Window = DefaultWindow
+	}
+	if o.MaxHeld == 0 {
+		o.MaxHeld = DefaultMaxHeld
+	}
+	if o.Judge == nil {
+		rules := classify.Rules{Window: o.Window.Milliseconds()}
+		o.Judge = func(target int, events []classify.Sighting, links int) classify.Class {
+			return classify.Judge(target, events, links, rules)
+		}
+	}
+	return nil
+}
+
+// Fold turns one partition's events into commits. It starts no goroutine and has no clock; it
+// belongs to one goroutine.
+//
+// An event is held until its edge sent one that is a window younger, or until it was held for a
+// window by the clock (an idle stream); then it gets its class, from itself and its neighbours:
+// events of its message less than a window off that were held at the same time. Events are
+// counted in the order of their positions, so that "first position not counted" says everything.
+//
+// What decides a class is the order of the stream alone, not how it was cut into batches and
+// commits, nor where a reader started: Progress.Context is the oldest event that something not
+// counted yet can look back on, and a fold that starts there gives the same classes. Two things are
+// outside of that: what the clock decided (an edge that fell idle while another went on, and then
+// came back with events from before), and a repetition whose original lies before Context.
+type Fold struct {
+	o      FoldOptions
+	span   int64 // the window in milliseconds
+	w      *window
+	hasher *Hasher
+	tally  tally
+	m      message
+
+	edges  map[edgeID]*edge
+	last   *edge
+	runs   queue[*run] // from the one of w.base to the newest
+	counts int         // index into runs of the one that holds off
+	off    uint64      // the first entry not counted
+
+	committed uint64 // the stored offset, once the commit that Take returned is applied
+	from      uint64 // positions below are counted already: they were when the fold began
+	nextPos   uint64 // the position after the last one read
+	taken     bool
+	commit    Commit
+}
+
+type edgeID struct{ edge, epoch uint64 }
+
+// edge is where the stream stands with one edge's epoch.
+type edge struct {
+	id      edgeID
+	seen    uint64 // the first sequence number not seen yet
+	reread  uint64 // the same, within what is read again for its context
+	counted uint64 // the first not counted yet
+	stored  uint64 // what the last commit said of it
+	due     int64  // an event of this time, or later, resolves the first that waits; MaxInt64 if none does
+	cursor  uint64 // no entry of this edge before waits
+	waiting queue[*run]
+}
+
+// run is a batch, or what of it was new.
+type run struct {
+	edge    *edge
+	first   uint64 // number of its first entry in the window
+	end     uint64
+	seq     uint64 // of the first
+	pos     uint64 // of the first
+	arrived time.Time
+}
+
+// NewFold makes a fold that goes on from stored progress. The stream is to be read from
+// Progress.Context.
+func NewFold(p Progress, o FoldOptions) (*Fold, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	f := &Fold{
+		o:         o,
+		span:      o.Window.Milliseconds(),
+		w:         newWindow(),
+		hasher:    NewHasher(o.Campaigns.HashKey, 0),
+		edges:     map[edgeID]*edge{},
+		committed: p.Offset,
+		from:      p.Offset,
+		nextPos:   min(p.Context, p.Offset),
+	}
+	f.tally.reset()
+	for _, m := range p.Edges {
+		e := f.edge(m.Edge, m.Epoch)
+		e.seen, e.counted, e.stored = m.Next, m.Next, m.Next
+	}
+	return f, nil
+}
+
+func (f *Fold) edge(id, epoch uint64) *edge {
+	key := edgeID{id, epoch}
+	if f.last != nil && f.last.id == key {
+		return f.last
+	}
+	e := f.edges[key]
+	if e == nil {
+		e = &edge{id: key, due: math.MaxInt64}
+		f.edges[key] = e
+	}
+	f.last = e
+	return e
+}
+
+// Add takes in a batch that was read at the given time. What the last Take returned is no longer
+// valid afterwards.
+func (f *Fold) Add(b Batch, now time.Time) {
+	f.begin()
+	if n := int(min(f.nextPos-min(f.nextPos, b.Offset), uint64(len(b.Events)))); n > 0 { // read before
+		b = b.skip(n)
+	}
+	if b.Offset < f.nextPos {
+		return
+	}
+	e := f.edge(b.Edge, b.Epoch)
+	if b.Offset < f.from {
+		n := int(min(f.from-b.Offset, uint64(len(b.Events))))
+		f.take(e, &e.reread, Batch{First: b.First, Offset: b.Offset, Events: b.Events[:n]}, now)
+		b = b.skip(n)
+	}
+	f.take(e, &e.seen, b, now)
+	f.nextPos = max(f.nextPos, b.Offset+uint64(len(b.Events)))
+	f.forget()
+}
+
+func (b Batch) skip(n int) Batch {
+	b.First += uint64(n)
+	b.Offset += uint64(n)
+	b.Events = b.Events[n:]
+	return b
+}
+
+// take puts the events of a batch that are new to its edge into the window.
+func (f *Fold) take(e *edge, seen *uint64, b Batch, now time.Time) {
+	if b.First < *seen {
+		b = b.skip(int(min(*seen-b.First, uint64(len(b.Events)))))
+	}
+	if len(b.Events) == 0 {
+		return
+	}
+	*seen = b.First + uint64(len(b.Events))
+	r := &run{edge: e, first: f.w.next, end: f.w.next, seq: b.First, pos: b.Offset, arrived: now}
+	f.runs.push(r)
+	if e.due == math.MaxInt64 { // nothing waits in the older ones
+		e.waiting.clear()
+	}
+	e.waiting.push(r)
+	for i := range b.Events {
+		f.put(r, b.Events[i])
+	}
+}
+
+// put resolves what the event's time resolves, and puts the event itself into the window.
+func (f *Fold) put(r *run, ev event.Event) {
+	for r.edge.due <= ev.Time {
+		f.resolveFirst(r.edge)
+	}
+	if ev.Reason == event.Counted {
+		if reason := f.o.Consent.Verdict(ev.Kind, ev.Subject); reason != event.Counted {
+			ev.Suppress(reason)
+		}
+	}
+	r.end++
+	if ev.Subject == 0 { // nobody, or suppressed: no neighbours, nothing to wait for
+		e := f.w.push(&ev)
+		e.resolved = uint32(f.w.next)
+		if ev.Reason == event.Counted {
+			e.class = f.judge(f.w.next - 1)
+		}
+		f.release()
+		return
+	}
+	f.w.pushMessage(&ev).waiting = true
+	if r.edge.due == math.MaxInt64 {
+		f.findWaiting(r.edge)
+	}
+}
+
+// resolveFirst gives the edge's first waiting entry its class.
+func (f *Fold) resolveFirst(e *edge) {
+	entry := f.w.at(e.cursor)
+	entry.class = f.judge(e.cursor)
+	entry.waiting, entry.resolved = false, uint32(f.w.next)
+	f.findWaiting(e)
+	f.release()
+}
+
+// findWaiting moves the edge's cursor to its first waiting entry.
+func (f *Fold) findWaiting(e *edge) {
+	for e.waiting.len() > 0 {
+		r := *e.waiting.at(0)
+		for e.cursor = max(e.cursor, r.first, f.w.base); e.cursor < r.end; e.cursor++ {
+			if entry := f.w.at(e.cursor); entry.waiting {
+				e.due = entry.ev.Time + f.span
+				return
+			}
+		}
+		if r.end == f.w.next { // the newest run, which may still grow
+			break
+		}
+		e.waiting.drop()
+	}
+	e.due = math.MaxInt64
+}
+
+func (f *Fold) judge(n uint64) classify.Class {
+	ev := &f.w.at(n).ev
+	if ev.Kind == event.Probe {
+		return classify.Unknown
+	}
+	links := f.o.Campaigns.LinkCount(ev.Campaign)
+	if ev.Subject == 0 {
+		f.m.at[0] = sighting(ev)
+		return f.o.Judge(0, f.m.at[:1], links)
+	}
+	target, all := f.w.around(n, f.span, &f.m)
+	return f.o.Judge(target, all, links)
+}
+
+// release counts what is resolved up to the first that waits.
+func (f *Fold) release() {
+	for f.off < f.w.next {
+		entry := f.w.at(f.off)
+		if entry.waiting {
+			return
+		}
+		r := *f.runs.at(f.counts)
+		for f.off >= r.end {
+			f.counts++
+			r = *f.runs.at(f.counts)
+		}
+		// What is read again for its context is counted already.
+		if r.pos+(f.off-r.first) >= f.from {
+			f.count(&entry.ev, entry.class)
+			r.edge.counted = max(r.edge.counted, r.seq+(f.off-r.first)+1)
+		}
+		f.off++
+	}
+}
+
+// forget drops the oldest entries that nothing can look back on any more: those that are counted
+// and got their class before the first that is not counted came.
+func (f *Fold) forget() {
+	for f.w.base < f.off && f.w.whole(f.w.at(f.w.base).resolved) <= f.off {
+		f.w.drop()
+		for f.runs.len() > 0 && (*f.runs.at(0)).end <= f.w.base && (*f.runs.at(0)).end < f.w.next {
+			f.runs.drop()
+			f.counts = max(0, f.counts-1)
+		}
+	}
+}
+
+// escape resolves what was held for the window by the clock.
+func (f *Fold) escape(now time.Time) {
+	for _, e := range f.edges {
+		for e.due != math.MaxInt64 && now.Sub((*e.waiting.at(0)).arrived) >= f.o.Window {
+			f.resolveFirst(e)
+		}
+	}
+	f.forget()
+}
+
+// Take returns what can be committed now, or nil if the stored offset would not move. The commit
+// and all it points to are the fold's, and valid until the next call of Add or Take; by then it must
+// be applied. If it can't be, the fold is of no more use: make a new one from the stored progress.
+func (f *Fold) Take(now time.Time) *Commit {
+	f.begin()
+	f.escape(now)
+	offset := f.position(f.off)
+	if offset <= f.committed {
+		return nil
+	}
+	f.commit = Commit{
+		Partition: f.o.Partition,
+		Before:    f.committed,
+		After:     Progress{Offset: offset, Context: min(offset, f.position(f.w.base)), Edges: f.commit.After.Edges[:0]},
+	}
+	for _, e := range f.edges {
+		if e.counted != e.stored {
+			e.stored = e.counted
+			f.commit.After.Edges = append(f.commit.After.Edges, EdgeMark{Edge: e.id.edge, Epoch: e.id.epoch, Next: e.counted})
+		}
+	}
+	f.tally.gather(&f.commit)
+	f.committed, f.taken = offset, true
+	return &f.commit
+}
+
+// position is the position of entry n, or the one after all that was read.
+func (f *Fold) position(n uint64) uint64 {
+	if n >= f.w.next {
+		return max(f.nextPos, f.from)
+	}
+	// The first run not ending at or before n; n is near one end of the queue.
+	for i := range f.runs.len() {
+		if r := *f.runs.at(i); n < r.end {
+			return r.pos + (n - r.first)
+		}
+	}
+	return max(f.nextPos, f.from)
+}
+
+// begin ends the life of the commit that was taken.
+func (f *Fold) begin() {
+	if f.taken {
+		f.taken = false
+		f.tally.reset()
+	}
+}
+
+// Ready is how many events are counted and wait for a commit.
+func (f *Fold) Ready() int {
+	if f.taken {
+		return 0
+	}
+	return f.tally.events
+}
+
+// Behind says whether a Take would move the stored offset.
+func (f *Fold) Behind() bool { return f.position(f.off) > f.committed }
+
+// Held is how many events are in the window, counted or not.
+func (f *Fold) Held() int { return f.w.len() }
+
+// Full says whether as many events are held as may be. Nothing should be added until Take let some
+// go; an Add all the same is taken in.
+func (f *Fold) Full() bool { return f.w.len() >= f.o.MaxHeld }
+
+// Due is when the clock will let the next held event go; false if nothing is held.
+func (f *Fold) Due() (time.Time, bool) {
+	var first time.Time
+	for _, e := range f.edges {
+		if e.due == math.MaxInt64 {
+			continue
+		}
+		if at := (*e.waiting.at(0)).arrived.Add(f.o.Window); first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	return first, !first.IsZero()
+}
