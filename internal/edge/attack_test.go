@@ -244,7 +244,7 @@ func (r *running) trySend(raw string) string {
 	if err != nil {
 		return ""
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	_, _ = io.WriteString(c, raw)
 	_ = c.(*net.TCPConn).CloseWrite()

@@ -51,6 +51,7 @@ type Server struct {
 	o     Options
 	http  *fasthttp.Server
 	stats stats
+	grace time.Duration // for handlers whose connection was cut off
 
 	mu      sync.Mutex
 	guard   *guard
@@ -77,7 +78,7 @@ func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o}
+	s := &Server{o: o, grace: time.Second}
 	s.http = newFasthttp(o.Limits, s.route, s.failed, silence{&s.stats.unlogged})
 	return s, nil
 }
@@ -127,10 +128,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// awaitHandlers waits until every connection was let go of, a second at most.
+// awaitHandlers waits until every connection was let go of, for so long at most.
 func (s *Server) awaitHandlers() {
 	// fasthttp takes one off its count for the listener, which is gone already.
-	for deadline := time.Now().Add(time.Second); s.http.GetOpenConnectionsCount() >= 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(s.grace); s.http.GetOpenConnectionsCount() >= 0 && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
 }

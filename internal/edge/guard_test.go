@@ -189,20 +189,23 @@ func TestShutdownIsBounded(t *testing.T) {
 		left.Store(true)
 	})
 	s, served := serveOn(t, o)
+	s.grace = 10 * time.Second
 	c := s.dial()
 	_, _ = io.WriteString(c, get)
 	<-entered
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	time.AfterFunc(100*time.Millisecond, func() { close(proceed) })
-	if err := s.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Shutdown(ctx) }()
+	if output, _ := io.ReadAll(c); len(output) > 0 {
+		t.Errorf("the connection was not cut off: %q", output)
+	}
+	close(proceed)
+	if err := <-stopped; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the context's error", err)
 	}
 	if !left.Load() {
 		t.Error("the handler was still running when the stop returned")
-	}
-	if output, _ := io.ReadAll(c); len(output) > 0 {
-		t.Errorf("the connection was not cut off: %q", output)
 	}
 	if err := <-served; err != nil {
 		t.Errorf("serve: %v", err)

@@ -175,7 +175,7 @@ func TestEveryRequestIsCountedOnce(t *testing.T) {
 	}
 	reader, err := w.real.Reader(0)
 	must(t, err)
-	defer reader.Close()
+	defer func() { _ = reader.Close() }()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	got := map[string]int{}
@@ -330,6 +330,9 @@ func (r *replay) SetWriteDeadline(time.Time) error { return nil }
 
 // TestServerDoesNotAllocate holds the same budget with fasthttp around it: reading, parsing, writing.
 func TestServerDoesNotAllocate(t *testing.T) {
+	if raced {
+		t.Skip("fasthttp's pools do not hold under the race detector")
+	}
 	disk := &instant{}
 	w := newWhole(t, disk)
 	s, err := New(w.options)

@@ -151,7 +151,7 @@ func eachPart(body []byte, boundary string, set func(name, value string) error) 
 	}
 	for r := multipart.NewReader(bytes.NewReader(body), boundary); ; {
 		part, err := r.NextPart()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -246,55 +246,6 @@ func TestOneClick(t *testing.T) {
 	}
 }
 
-func TestFormsThatAreNotThePages(t *testing.T) {
-	t.Parallel()
-	unknownType, unknownBody := multipartBody(t, "opens", "refused", "name", "x")
-	twiceType, twiceBody := multipartBody(t, "opens", "refused", "opens", "refused")
-	longType, longBody := multipartBody(t, "opens", strings.Repeat("x", 70))
-	manyType, manyBody := multipartBody(t, strings.Split(strings.Repeat("opens|x|", 50)+"opens|x", "|")...)
-	mixedType, mixedBody := multipartBody(t, "List-Unsubscribe", "One-Click", "opens", "granted")
-	fileBody := "--b\r\nContent-Disposition: form-data; name=\"opens\"; filename=\"f\"\r\n\r\nrefused\r\n--b--\r\n"
-	for name, form := range map[string][2]string{
-		"unknown field":          {urlencoded, "opens=refused&minor=yes"},
-		"unknown value":          {urlencoded, "opens=maybe"},
-		"unknown format":         {urlencoded, "format=amp"},
-		"unknown mail":           {urlencoded, "mail=never"},
-		"field twice":            {urlencoded, "opens=refused&opens=granted"},
-		"bad escape":             {urlencoded, "opens=%zz"},
-		"bad escape of name":     {urlencoded, "%zz=refused"},
-		"one click and more":     {urlencoded, "List-Unsubscribe=One-Click&opens=granted"},
-		"more and one click":     {urlencoded, "opens=granted&List-Unsubscribe=One-Click"},
-		"one click, other value": {urlencoded, "List-Unsubscribe=Two-Click"},
-		"no type":                {"", "opens=refused"},
-		"bad type":               {"/;;", "opens=refused"},
-		"JSON":                   {"application/json", `{"opens":"refused"}`},
-		"multipart, no boundary": {"multipart/form-data", "x"},
-		"multipart, cut":         {"multipart/form-data; boundary=b", "--b\r\nContent-Disp"},
-		"multipart, unknown":     {unknownType, unknownBody},
-		"multipart, twice":       {twiceType, twiceBody},
-		"multipart, long value":  {longType, longBody},
-		"multipart, many":        {manyType, manyBody},
-		"multipart, mixed":       {mixedType, mixedBody},
-		"multipart, file":        {"multipart/form-data; boundary=b", fileBody},
-		"many fields":            {urlencoded, strings.Repeat("a=b&", 5000)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newSite(t, consent.BasisSubject)
-			ctx := s.post(t, form[0], form[1])
-			if ctx.Response.StatusCode() != 400 || !bytes.Contains(ctx.Response.Body(), []byte("nothing was changed")) {
-				t.Errorf("answered %d: %.200s", ctx.Response.StatusCode(), ctx.Response.Body())
-			}
-			if bytes.Contains(ctx.Response.Body(), []byte("minor")) || bytes.Contains(ctx.Response.Body(), []byte("maybe")) {
-				t.Error("the answer repeats what was sent")
-			}
-			if n := s.entries(t); n != 0 {
-				t.Errorf("%d entries were written", n)
-			}
-		})
-	}
-}
-
 func TestNothingChosen(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, consent.BasisSubject)
@@ -440,104 +391,6 @@ func TestRatesAreEachPersonsOwn(t *testing.T) {
 	}
 }
 
-func TestAnswerIsStrict(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, consent.BasisSubject)
-	for name, ctx := range map[string]*fasthttp.RequestCtx{
-		"page":     first(ask(s.Handler, "GET", "person", "", "")),
-		"saved":    s.post(t, urlencoded, "opens=refused"),
-		"refused":  s.post(t, urlencoded, "x=y"),
-		"oneclick": s.post(t, urlencoded, "List-Unsubscribe=One-Click"),
-	} {
-		header := &ctx.Response.Header
-		for key, want := range map[string]string{
-			"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
-			"X-Frame-Options": "DENY", "X-Robots-Tag": "noindex",
-		} {
-			if got := string(header.Peek(key)); got != want {
-				t.Errorf("%s: %s is %q, want %q", name, key, got, want)
-			}
-		}
-		if len(header.Peek("Set-Cookie")) > 0 || len(header.Peek("Etag")) > 0 {
-			t.Errorf("%s: %s", name, header)
-		}
-		policy := string(header.Peek("Content-Security-Policy"))
-		if isPage := strings.HasPrefix(string(header.ContentType()), "text/html"); isPage &&
-			(!strings.HasPrefix(policy, "default-src 'none'; style-src 'sha256-") || !strings.Contains(policy, "frame-ancestors 'none'")) {
-			t.Errorf("%s: policy is %q", name, policy)
-		}
-	}
-}
-
-func first(ctx *fasthttp.RequestCtx, _ bool) *fasthttp.RequestCtx { return ctx }
-
-// TestPageIsAccessibleAndSelfContained holds what can be held without a browser: every control has
-// a label, every reference leads somewhere, no script, no inline style, nothing from elsewhere.
-func TestPageIsAccessibleAndSelfContained(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, consent.BasisSubject)
-	for _, body := range []string{"opens=refused", "mail=unsubscribed", "nonsense=1"} {
-		root, err := html.Parse(bytes.NewReader(s.post(t, urlencoded, body).Response.Body()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ids, refs, elements := map[string]bool{}, []string{}, map[string]int{}
-		for n := range root.Descendants() {
-			if n.Type != html.ElementNode {
-				continue
-			}
-			elements[n.Data]++
-			if n.Data == "input" && n.Parent.Data != "label" {
-				t.Errorf("an input outside of a label")
-			}
-			for _, a := range n.Attr {
-				switch {
-				case a.Key == "id":
-					if ids[a.Val] {
-						t.Errorf("id %s twice", a.Val)
-					}
-					ids[a.Val] = true
-				case a.Key == "aria-describedby" || a.Key == "aria-labelledby":
-					refs = append(refs, strings.Fields(a.Val)...)
-				case a.Key == "style" || a.Key == "src" || a.Key == "href" || a.Key == "action" || strings.HasPrefix(a.Key, "on"):
-					t.Errorf("<%s %s=%q>", n.Data, a.Key, a.Val)
-				}
-			}
-		}
-		for _, ref := range refs {
-			if !ids[ref] {
-				t.Errorf("nothing has the id %s", ref)
-			}
-		}
-		want := map[string]int{"html": 1, "title": 1, "h1": 1, "main": 1, "fieldset": 3, "legend": 3, "input": 6, "button": 2, "form": 2, "script": 0, "style": 1}
-		for name, n := range want {
-			if elements[name] != n {
-				t.Errorf("after %s: %d <%s>, want %d", body, elements[name], name, n)
-			}
-		}
-	}
-}
-
-func TestVersionFollowsTheWords(t *testing.T) {
-	t.Parallel()
-	changed := english
-	changed.OpensNo += "."
-	if english.version() == changed.version() || english.version() != english.version() {
-		t.Error("the version does not follow the words")
-	}
-	if c := (consent.Change{Subject: 1, Opens: consent.Granted, Source: "preferences", TextVersion: english.version()}); c.Check() != nil {
-		t.Errorf("the ledger does not take %q: %v", english.version(), c.Check())
-	}
-	for o := range Outcome(outcomes) {
-		if o.String() == "" {
-			t.Errorf("outcome %d has no word", o)
-		}
-		if english.Notices[o] == "" && o != Shown && o != NotFound {
-			t.Errorf("%v has no notice", o)
-		}
-	}
-}
-
 func TestOutcomesAreCounted(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, consent.BasisSubject)
@@ -568,26 +421,4 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 			t.Errorf("%+v was taken", o)
 		}
 	}
-}
-
-func FuzzParseForm(f *testing.F) {
-	formType, formBody := multipartBody(f, "opens", "refused", "mail", "unsubscribed")
-	f.Add(urlencoded, "opens=refused&clicks=granted")
-	f.Add(urlencoded, "List-Unsubscribe=One-Click")
-	f.Add(formType, formBody)
-	f.Add("", "List-Unsubscribe=One-Click ")
-	f.Add("multipart/form-data; boundary=b", "--b\r\n\r\n--b--")
-	f.Fuzz(func(t *testing.T, contentType, body string) {
-		got, err := parseForm([]byte(contentType), []byte(body))
-		if err != nil || got.empty() {
-			return
-		}
-		change := got.change(9, "v")
-		if err := change.Check(); err != nil {
-			t.Fatalf("%q %q: the form passed and the change does not: %v", contentType, body, err)
-		}
-		if got.oneClick && (got != form{oneClick: true}) {
-			t.Fatalf("%q: one click and more: %+v", body, got)
-		}
-	})
 }
