@@ -15,14 +15,22 @@ type codec interface {
 }
 
 // newCodec returns nil for an encoding that is not known, ok false for a body that can't be decoded.
-func newCodec(encoding string, raw []byte) (c codec, ok bool) {
+// mail is what raw is a part of.
+func newCodec(encoding string, raw, mail []byte) (c codec, ok bool) {
+	eol := lineBreak(raw)
+	if eol == "" {
+		eol = lineBreak(mail)
+	}
+	if eol == "" {
+		eol = "\r\n"
+	}
 	switch {
 	case identity(encoding):
-		return &identityCodec{raw: raw, binary: encoding == "binary"}, true
+		return &identityCodec{raw: raw, eol: eol, binary: encoding == "binary"}, true
 	case encoding == "quoted-printable":
-		return newQuotedPrintable(raw), true
+		return newQuotedPrintable(raw, eol), true
 	case encoding == "base64":
-		return newBase64(raw)
+		return newBase64(raw, eol)
 	}
 	return nil, false
 }
@@ -30,17 +38,22 @@ func newCodec(encoding string, raw []byte) (c codec, ok bool) {
 // maxLine is the longest line that SMTP allows, in bytes without the line break (RFC 5321).
 const maxLine = 998
 
-// lineBreak is the line break that b uses, CRLF if it has none.
+// lineBreak is the line break that b uses, "" if it has none.
 func lineBreak(b []byte) string {
-	if i := bytes.IndexByte(b, '\n'); i >= 0 && (i == 0 || b[i-1] != '\r') {
-		return "\n"
+	i := bytes.IndexByte(b, '\n')
+	switch {
+	case i < 0:
+		return ""
+	case i > 0 && b[i-1] == '\r':
+		return "\r\n"
 	}
-	return "\r\n"
+	return "\n"
 }
 
 // identityCodec is 7bit, 8bit and binary: the content as it is.
 type identityCodec struct {
 	raw    []byte
+	eol    string
 	binary bool
 }
 
@@ -52,7 +65,7 @@ func (c *identityCodec) encode(edits []edit) ([]edit, bool) {
 	if c.binary {
 		return edits, false
 	}
-	eol := []byte(lineBreak(c.raw))
+	eol := []byte(c.eol)
 	out := make([]edit, 0, len(edits)+8)
 	long := false
 	for i := 0; i < len(edits); {
@@ -86,7 +99,11 @@ func breakLine(out []edit, line span, edits []edit, eol []byte) (all []edit, lon
 		if i+1 < len(edits) {
 			next = max(e.end, edits[i+1].name)
 		}
-		if column+e.start-at+len(e.text) > maxLine && e.name >= at && e.start > line.start {
+		reach := e.start - at + len(e.text) // up to the next place for a break
+		if e.close > e.end {
+			reach += min(e.close, line.end) - e.end
+		}
+		if column+reach > maxLine && e.name >= at && e.start > line.start {
 			out = append(out, edit{span: span{e.name, e.name}, text: eol})
 			column, at = 0, e.name
 		}
@@ -106,13 +123,14 @@ func breakLine(out []edit, line span, edits []edit, eol []byte) (all []edit, lon
 // base64Codec re-encodes a part from the first byte that changes on, in lines as long as they were.
 type base64Codec struct {
 	raw     []byte
+	eol     string
 	content []byte
 	line    int  // characters in a line, 0 for a single one
 	chars   span // from the first character of base64 to behind the last
 }
 
-func newBase64(raw []byte) (codec, bool) {
-	c := &base64Codec{raw: raw}
+func newBase64(raw []byte, eol string) (codec, bool) {
+	c := &base64Codec{raw: raw, eol: eol}
 	c.chars.start = len(raw)
 	digits := make([]byte, 0, len(raw))
 	padded := false
@@ -160,14 +178,13 @@ func (c *base64Codec) decoded() []byte { return c.content }
 func (c *base64Codec) encode(edits []edit) ([]edit, bool) {
 	content := apply(nil, c.content, edits)
 	digits := base64.StdEncoding.AppendEncode(nil, content)
-	eol := lineBreak(c.raw)
 	var out []byte
 	if c.line == 0 {
 		out = digits
 	} else {
-		out = make([]byte, 0, len(digits)+(len(digits)/c.line+1)*len(eol))
+		out = make([]byte, 0, len(digits)+(len(digits)/c.line+1)*len(c.eol))
 		for len(digits) > c.line {
-			out = append(append(out, digits[:c.line]...), eol...)
+			out = append(append(out, digits[:c.line]...), c.eol...)
 			digits = digits[c.line:]
 		}
 		out = append(out, digits...)

@@ -9,7 +9,8 @@ import (
 
 // entity is a mail or a part of one: where its header and its body stand, and what the header says.
 type entity struct {
-	body span
+	body    span
+	hasBody bool // false if the header does not even end
 	// Content-Type: the media type in lower case, "" without one, and its parameters.
 	mediaType string
 	params    map[string]string
@@ -25,8 +26,8 @@ type entity struct {
 // parseEntity reads the header of what stands in s.
 func parseEntity(eml []byte, s span) entity {
 	var e entity
-	end := headerEnd(eml, s)
-	e.body = span{end, s.end}
+	end, hasBody := headerEnd(eml, s)
+	e.body, e.hasBody = span{end, s.end}, hasBody
 	var seen [4]string // the fields that must be unique, as met first
 	once := func(i int, v string) bool {
 		if seen[i] != "" {
@@ -70,16 +71,16 @@ func parseEntity(eml []byte, s span) entity {
 	return e
 }
 
-// headerEnd returns where the body begins: behind the first empty line, or at the end without one.
-func headerEnd(eml []byte, s span) int {
+// headerEnd returns where the body begins: behind the first empty line. Without one there is no body.
+func headerEnd(eml []byte, s span) (end int, hasBody bool) {
 	for at := s.start; at < s.end; {
 		end := lineEnd(eml, at, s.end)
 		if len(bytes.TrimRight(eml[at:end], "\r\n")) == 0 {
-			return end
+			return end, true
 		}
 		at = end
 	}
-	return s.end
+	return s.end, false
 }
 
 // lineEnd returns where the line at at ends, its line break included, at the latest at limit.

@@ -86,8 +86,10 @@ func (w *walk) content(e *entity, depth int) error {
 		return w.multipart(e, depth)
 	case e.mediaType == "text/html":
 		w.html++
-		return w.leaf(e, true)
-	case e.mediaType == "text/plain" && w.o.TextLinks:
+		if e.hasBody {
+			return w.leaf(e, true)
+		}
+	case e.mediaType == "text/plain" && e.hasBody && w.o.TextLinks:
 		return w.leaf(e, false)
 	}
 	return nil
@@ -220,7 +222,7 @@ func identity(encoding string) bool {
 // leaf rewrites a text part.
 func (w *walk) leaf(e *entity, isHTML bool) error {
 	raw := w.eml[e.body.start:e.body.end]
-	c, ok := newCodec(e.encoding, raw)
+	c, ok := newCodec(e.encoding, raw, w.eml)
 	if c == nil {
 		w.result.warn(WarnEncoding)
 		return nil

@@ -9,6 +9,7 @@ import (
 // changes are written anew.
 type quotedPrintable struct {
 	raw     []byte
+	eol     string
 	content []byte
 	lines   []qpLine // in order; the last is empty if the part ends in a line break
 }
@@ -16,8 +17,8 @@ type quotedPrintable struct {
 // qpLine is where a line starts, in the encoded part and in its content.
 type qpLine struct{ raw, content int }
 
-func newQuotedPrintable(raw []byte) *quotedPrintable {
-	q := &quotedPrintable{raw: raw, content: make([]byte, 0, len(raw))}
+func newQuotedPrintable(raw []byte, eol string) *quotedPrintable {
+	q := &quotedPrintable{raw: raw, eol: eol, content: make([]byte, 0, len(raw))}
 	for at := 0; ; {
 		q.lines = append(q.lines, qpLine{at, len(q.content)})
 		end := lineEnd(raw, at, len(raw))
@@ -140,7 +141,7 @@ func (q *quotedPrintable) lastLine(s span) int {
 func (q *quotedPrintable) rewrap(start, last int, edits []edit) edit {
 	line := q.lineSpan(last)
 	code, _ := splitLine(q.raw, line.start, line.end)
-	w := qpWriter{eol: lineBreak(q.raw)}
+	w := qpWriter{eol: q.eol}
 	at := start
 	for _, e := range edits {
 		w.copy(q.raw[at:e.start])
@@ -152,6 +153,10 @@ func (q *quotedPrintable) rewrap(start, last int, edits []edit) edit {
 	if at < code.end {
 		w.copy(q.raw[at:code.end])
 		at = code.end
+	} else if n := len(w.out) - 1; n >= 0 && w.out[n] == ' ' {
+		w.out = w.out[:n] // would not count at the end of a line
+		w.column--
+		w.token(hexCode(' '))
 	}
 	return edit{span: span{start, at}, text: w.out, name: -1, close: -1}
 }

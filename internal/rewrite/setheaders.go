@@ -22,6 +22,9 @@ func SetHeaders(dst, eml []byte, headers []Header) ([]byte, error) {
 		return dst, fmt.Errorf("setting headers: %d bytes: %w of %d", len(eml), ErrTooLarge, MaxSize)
 	}
 	eol := lineBreak(eml)
+	if eol == "" {
+		eol = "\r\n"
+	}
 	pending := make(map[string]string, len(headers)) // by name in lower case: the lines
 	for _, h := range headers {
 		lines, err := fold(h, eol)
@@ -34,7 +37,8 @@ func SetHeaders(dst, eml []byte, headers []Header) ([]byte, error) {
 		}
 		pending[name] = lines
 	}
-	block := span{0, headerEnd(eml, span{0, len(eml)})}
+	behind, _ := headerEnd(eml, span{0, len(eml)})
+	block := span{0, behind}
 	var edits []edit
 	end := 0 // behind the last field
 	placed := make(map[string]bool, len(headers))
