@@ -23,28 +23,28 @@ type slots struct {
 }
 
 const (
-	leastHomes = 1 << 14
-	present    = 1 << 7 // set in the byte of every slot in use
+	leastHomes = 1 << 14 // of a table that begins; below, reach is so short that it would grow at once
+	present    = 1 << 7  // set in the byte of every slot in use
 	restBits   = 56
 )
 
 // newSlots makes a table with at least so many homes.
 func newSlots(homes uint64) *slots {
-	homes = (max(homes, leastHomes) + 255) &^ 255
+	homes = (max(homes, 256) + 255) &^ 255
 	reach := homes/256 - 1
 	return &slots{homes: homes, reach: reach, words: make([]uint64, homes+reach)}
 }
 
 // homesFor is the number of homes for so many people, with room for some more.
-func homesFor(people uint64) uint64 { return people/10*15 + 15 }
+func homesFor(people uint64) uint64 { return max(people/10*15, leastHomes) }
 
 // full says whether the table should grow before it takes one more: at three quarters look-ups of
 // absent people would begin to take long.
 func (s *slots) full() bool { return s.used >= s.homes/4*3 }
 
-// grown is the size of the next table. 7/5 keeps it at least 0.75 × 5/7 = 0.53 full, which makes
+// grown is the least size of the next table. 7/5 keeps it at least 0.75 × 5/7 = 0.53 full, which makes
 // at most 15 bytes a person.
-func (s *slots) grown() uint64 { return s.homes / 5 * 7 }
+func (s *slots) grown() uint64 { return s.homes + s.homes/5*2 }
 
 // find returns the slot of v, or where it would go, and what is there.
 func (s *slots) find(v uint64) (at uint64, word uint64, ok bool) {
