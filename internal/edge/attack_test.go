@@ -119,6 +119,24 @@ func TestFoldedHeader(t *testing.T) {
 	}
 }
 
+// TestRefusalArrives: a peer that is told that it sent too much gets the whole answer and an
+// orderly end. A reset would make some systems drop the answer unread.
+func TestRefusalArrives(t *testing.T) {
+	t.Parallel()
+	s := start(t, echo())
+	c := s.dial()
+	if _, err := io.WriteString(c, "POST /u/x HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n"+strings.Repeat("x", 200_000)); err != nil {
+		t.Fatal(err)
+	}
+	output, err := io.ReadAll(c)
+	if err != nil {
+		t.Errorf("the connection ended with %v", err)
+	}
+	if r := one(t, output, "POST"); r.StatusCode != 413 {
+		t.Errorf("got %d", r.StatusCode)
+	}
+}
+
 func TestExpectContinue(t *testing.T) {
 	t.Parallel()
 	s := start(t, echo())
