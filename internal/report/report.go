@@ -1,0 +1,226 @@
+// Package report says what is known of a campaign, from aggregates alone: no row behind it names a
+// person. Its numbers add up, and where something is not known no number is invented.
+package report
+
+import (
+	"context"
+	"fmt"
+	"sort"
+	"time"
+
+	"mailbeacon/ingest/aggregate"
+	"mailbeacon/ingest/event"
+	"mailbeacon/internal/classify"
+)
+
+// Subject is the campaign that is asked about.
+type Subject struct {
+	Name      string
+	Number    uint32
+	Delivered uint64 // as the mailer reported
+	Bounced   uint64
+	Links     []Link // ascending by number
+}
+
+// Link is a registered link.
+type Link struct {
+	Number     uint16
+	URL        string
+	Label      string
+	Advertiser string
+}
+
+// Report is a campaign in numbers.
+//
+// For opens and clicks alike: Received = Total + the sum of Suppressed, and Total is the sum of
+// ByClass, of the series, and (clicks) of the links. Delivered = Trackable + the sum of Untracked.
+type Report struct {
+	Campaign string    `json:"campaign"`
+	AsOf     time.Time `json:"as_of" doc:"everything counted up to this moment is in here"`
+	// Delivered is what the mailer reported; everything below it needs that.
+	Delivered uint64 `json:"delivered" doc:"mails delivered, as the mailer reported"`
+	Bounced   uint64 `json:"bounced" doc:"mails bounced, as the mailer reported"`
+	// Trackable is how many of the delivered mails measure anything with their person.
+	Trackable  uint64            `json:"trackable" doc:"delivered mails that measure opens or clicks of their person"`
+	Untracked  map[string]uint64 `json:"untracked" doc:"the other delivered mails, by the reason"`
+	Opens      Measure           `json:"opens"`
+	Clicks     Measure           `json:"clicks"`
+	Links      []LinkCount       `json:"links" nullable:"false"`
+	Series     []HourCount       `json:"series" nullable:"false"`
+	Suppressed map[string]uint64 `json:"suppressed" doc:"opens and clicks that were not counted, by the reason"`
+}
+
+// Measure is what is known of one kind of event.
+type Measure struct {
+	Received   uint64            `json:"received" doc:"events that came in with a valid token: total + suppressed"`
+	Total      uint64            `json:"total" doc:"events counted"`
+	ByClass    ByClass           `json:"by_class"`
+	Unique     uint64            `json:"unique" doc:"people with at least one event that is not a machine's"`
+	Certain    uint64            `json:"certain" doc:"people with at least one event that is certainly a human's"`
+	Trackable  uint64            `json:"trackable" doc:"delivered mails that measure this kind: what the rate is of"`
+	Rate       *Rate             `json:"rate" doc:"null where there is nothing to make a rate of"`
+	Suppressed map[string]uint64 `json:"suppressed" doc:"events not counted, by the reason"`
+}
+
+// ByClass is events by who is behind them.
+type ByClass struct {
+	Human   uint64 `json:"human"`
+	Proxied uint64 `json:"proxied"`
+	Machine uint64 `json:"machine"`
+	Unknown uint64 `json:"unknown"`
+}
+
+// Rate is a range: from what is certain to what is possible.
+type Rate struct {
+	Low  float64 `json:"low" doc:"certain humans over trackable"`
+	High float64 `json:"high" doc:"people with anything but a machine's event over trackable"`
+}
+
+// LinkCount is the clicks on one link.
+type LinkCount struct {
+	Link       uint16 `json:"link"`
+	Label      string `json:"label"`
+	URL        string `json:"url"`
+	Advertiser string `json:"advertiser"`
+	Total      uint64 `json:"total"`
+	Unique     uint64 `json:"unique"`
+}
+
+// HourCount is what was counted in an hour.
+type HourCount struct {
+	Hour   time.Time `json:"hour" doc:"start of the hour, UTC"`
+	Opens  uint64    `json:"opens"`
+	Clicks uint64    `json:"clicks"`
+}
+
+// Query makes the report of a campaign as of now.
+func Query(ctx context.Context, store aggregate.Reader, s Subject, now time.Time) (*Report, error) {
+	counts, err := store.Counts(ctx, s.Number)
+	if err != nil {
+		return nil, fmt.Errorf("read the counts of campaign %s: %w", s.Name, err)
+	}
+	uniques, err := store.UniqueCounts(ctx, s.Number)
+	if err != nil {
+		return nil, fmt.Errorf("read the distinct counts of campaign %s: %w", s.Name, err)
+	}
+	people, err := store.Populations(ctx, s.Number)
+	if err != nil {
+		return nil, fmt.Errorf("read the population of campaign %s: %w", s.Name, err)
+	}
+	r := &Report{
+		Campaign: s.Name, AsOf: now.UTC(), Delivered: s.Delivered, Bounced: s.Bounced,
+		Untracked: map[string]uint64{}, Suppressed: map[string]uint64{},
+		Opens:  Measure{Suppressed: map[string]uint64{}},
+		Clicks: Measure{Suppressed: map[string]uint64{}},
+	}
+	links := newLinkTable(s.Links)
+	hours := map[uint32]*HourCount{}
+	for i := range counts {
+		r.count(&counts[i], links, hours)
+	}
+	for _, u := range uniques {
+		r.distinct(u, links)
+	}
+	r.populate(people)
+	r.Links, r.Series = links.rows(), series(hours)
+	return r, nil
+}
+
+func (r *Report) measure(k event.Kind) *Measure {
+	switch k {
+	case event.Open:
+		return &r.Opens
+	case event.Click:
+		return &r.Clicks
+	default:
+		return nil
+	}
+}
+
+func (r *Report) count(c *aggregate.Count, links *linkTable, hours map[uint32]*HourCount) {
+	m := r.measure(c.Kind)
+	if m == nil {
+		return
+	}
+	m.Received += c.N
+	if c.Reason != event.Counted {
+		m.Suppressed[c.Reason.String()] += c.N
+		r.Suppressed[c.Reason.String()] += c.N
+		return
+	}
+	m.Total += c.N
+	*m.ByClass.of(c.Class) += c.N
+	h := hours[c.Hour]
+	if h == nil {
+		h = &HourCount{Hour: time.Unix(int64(c.Hour)*3600, 0).UTC()}
+		hours[c.Hour] = h
+	}
+	if c.Kind == event.Open {
+		h.Opens += c.N
+		return
+	}
+	h.Clicks += c.N
+	links.of(c.Link).Total += c.N
+}
+
+func (b *ByClass) of(c classify.Class) *uint64 {
+	switch c {
+	case classify.Human:
+		return &b.Human
+	case classify.Proxied:
+		return &b.Proxied
+	case classify.Machine:
+		return &b.Machine
+	default:
+		return &b.Unknown
+	}
+}
+
+func (r *Report) distinct(u aggregate.UniqueCount, links *linkTable) {
+	m := r.measure(u.Kind)
+	switch {
+	case m == nil:
+	case u.Whole:
+		m.Unique, m.Certain = u.People, min(u.Human, u.People)
+	case u.Kind == event.Click:
+		links.of(u.Link).Unique = u.People
+	}
+}
+
+func series(hours map[uint32]*HourCount) []HourCount {
+	all := make([]HourCount, 0, len(hours))
+	for _, h := range hours {
+		all = append(all, *h)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Hour.Before(all[j].Hour) })
+	return all
+}
+
+// linkTable gathers clicks by link; one that was counted and is not registered has a row too.
+type linkTable struct{ byNumber map[uint16]*LinkCount }
+
+func newLinkTable(links []Link) *linkTable {
+	t := &linkTable{make(map[uint16]*LinkCount, len(links))}
+	for _, l := range links {
+		t.byNumber[l.Number] = &LinkCount{Link: l.Number, Label: l.Label, URL: l.URL, Advertiser: l.Advertiser}
+	}
+	return t
+}
+
+func (t *linkTable) of(number uint16) *LinkCount {
+	l := t.byNumber[number]
+	if l == nil {
+		l = &LinkCount{Link: number}
+		t.byNumber[number] = l
+	}
+	return l
+}
+
+func (t *linkTable) rows() []LinkCount {
+	all := make([]LinkCount, 0, len(t.byNumber))
+	for _, l := range t.byNumber {
+		all = append(all, *l)
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Link < all[j].Link })
+	return all
+}
