@@ -12,8 +12,8 @@ type Sighting struct {
 
 // Rules are what may be set about the window rules.
 type Rules struct {
-	// Window is how far a message's events reach to each other, in milliseconds, both ways and
-	// inclusive.
+	// Window is how far a message's events reach to each other, in milliseconds, both ways. An event
+	// exactly so far away is out of reach.
 	Window int64
 }
 
@@ -30,7 +30,7 @@ const (
 )
 
 // Judge decides the class of events[target] from the events of the same message around it: those
-// not further away than the window. It depends on nothing but the set of these, so events of the
+// nearer than the window. It depends on nothing but the set of these, so events of the
 // same millisecond may come in any order, and events beyond the window may be there or not.
 //
 // events are the counted events and probes of ONE message (same campaign, same subject), in the
@@ -65,15 +65,15 @@ func Judge(target int, events []Sighting, links int, w Rules) Class {
 	return class
 }
 
-// neighbours is the part of events within the window around the target. If it is longer than the
+// neighbours is the part of events within the window around the target, itself included. If it is longer than the
 // flood limit, that is all there is to know: only so much of it is returned, and true.
 func neighbours(target int, events []Sighting, window int64) ([]Sighting, bool) {
 	t := events[target].Time
 	lo, hi := target, target+1
-	for lo > 0 && t-events[lo-1].Time <= window && hi-lo <= flood {
+	for lo > 0 && t-events[lo-1].Time < window && hi-lo <= flood {
 		lo--
 	}
-	for hi < len(events) && events[hi].Time-t <= window && hi-lo <= flood {
+	for hi < len(events) && events[hi].Time-t < window && hi-lo <= flood {
 		hi++
 	}
 	return events[lo:hi], hi-lo > flood

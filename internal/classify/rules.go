@@ -1,6 +1,10 @@
 package classify
 
-import "mailbeacon/ingest/event"
+import (
+	"fmt"
+
+	"mailbeacon/ingest/event"
+)
 
 // Confidence says how sure a rule's verdict is, as far as published measurements tell.
 type Confidence string
@@ -56,12 +60,29 @@ var alone = []Rule{
 	{"open through Google's image proxy", Proxied, High, opens, event.GoogleProxy},
 	{"open through Yahoo's image proxy", Proxied, Medium, opens, event.YahooProxy},
 	{"open through another provider's image proxy", Proxied, Medium, opens, event.OtherProxy},
-	{"click through an image proxy: Google's", Machine, Low, clicks, event.GoogleProxy},
-	{"click through an image proxy: Yahoo's", Machine, Low, clicks, event.YahooProxy},
-	{"click through an image proxy: another", Machine, Low, clicks, event.OtherProxy},
+	{"click through Google's image proxy", Machine, Low, clicks, event.GoogleProxy},
+	{"click through Yahoo's image proxy", Machine, Low, clicks, event.YahooProxy},
+	{"click through another provider's image proxy", Machine, Low, clicks, event.OtherProxy},
 	{"click from Apple's egress list (Private Relay)", Human, Medium, clicks, event.AppleEgress},
 	{"none of these", Human, Low, either, 0},
 }
+
+// inWindow are the rules for what a message does within the window, which Judge applies to events
+// that are a person's by themselves. The first row that fits decides.
+var inWindow = []Rule{
+	{"click, and next to it a scan: a HEAD request", Machine, High, clicks, 0},
+	{"click, and next to it a scan: a hidden link followed", Machine, High, clicks, 0},
+	{fmt.Sprintf("click, and next to it a burst: %d or more distinct links clicked in under %s", burstLinks, seconds(burstSpan)), Machine, High, clicks, 0},
+	{"click, and next to it a burst: every one of two or more links clicked within " + seconds(sweepSpan), Machine, High, clicks, 0},
+	{fmt.Sprintf("click, and next to it a burst: more than %d events of the message", flood), Machine, MediumToHigh, clicks, 0},
+	{"click under " + seconds(instant) + " after the first sign of delivery, the message's first open in the window", Machine, High, clicks, 0},
+	{"open from a data centre's address, next to a burst", Machine, Medium, opens, event.DataCentre},
+	{"open next to any scan or burst", Unknown, Medium, opens, 0},
+	{"open next to a click that came too soon", Unknown, Medium, opens, 0},
+}
+
+// seconds writes milliseconds as "1.5 s".
+func seconds(ms int) string { return fmt.Sprintf("%g s", float64(ms)/1000) }
 
 const allSignals = event.HiddenLink<<1 - 1
 
