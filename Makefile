@@ -1,0 +1,69 @@
+# `make help` lists what can be made.
+
+GO      ?= go
+BIN     := $(shell $(GO) env GOPATH)/bin
+FUZZ    ?= 10s
+PACKAGE := ./cmd/mailbeacon
+
+GOLANGCI_LINT_VERSION := v2.15.0
+GOVULNCHECK_VERSION   := v1.9.0
+
+.PHONY: help build test test-short format lint vuln fuzz fuzz-long bench bench-open soak kill-long startup tools ci clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+build: ## build bin/mailbeacon
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/mailbeacon $(PACKAGE)
+
+test: ## every test, with the race detector
+	$(GO) test -race -timeout 25m ./...
+
+test-short: ## the quick tests
+	$(GO) test -short ./...
+
+format: ## format the code
+	gofmt -w $$(git ls-files '*.go')
+
+lint: tools ## formatting, vet, golangci-lint with the import rules
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not formatted (make format): $$unformatted"; exit 1; }
+	$(GO) vet ./...
+	$(BIN)/golangci-lint run ./...
+
+vuln: tools ## known vulnerabilities, where the database can be had
+	@.ci/vuln $(BIN)/govulncheck
+
+fuzz: ## every fuzz target for FUZZ each (10s)
+	@.ci/fuzz $(FUZZ)
+
+fuzz-long: ## every fuzz target for 10 minutes each
+	@.ci/fuzz 10m
+
+bench: ## mailbeacon beside bare fasthttp and nginx, one table
+	$(GO) run ./bench compare
+
+bench-open: ## mailbeacon at a fixed rate, latency from the intended time
+	$(GO) run ./bench open
+
+kill-long: ## SIGKILL at random moments, 500 times
+	MAILBEACON_KILLS=500 $(GO) test -timeout 2h -count 1 -run 'TestKill' -v ./internal/proctest
+
+soak: ## ten minutes of load, memory flat
+	MAILBEACON_SOAK=10m $(GO) test -timeout 30m -count 1 -run 'TestSoak' -v ./internal/proctest
+
+startup: ## start to ready with a million events waiting
+	$(GO) test -timeout 10m -count 1 -run 'TestStart' -v ./internal/proctest
+
+tools: $(BIN)/golangci-lint $(BIN)/govulncheck
+
+$(BIN)/golangci-lint:
+	$(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+$(BIN)/govulncheck:
+	$(GO) install golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION)
+
+ci: ## what the continuous integration runs
+	bash .ci/run
+
+clean: ## remove what was built
+	rm -rf bin
