@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mailbeacon/internal/api"
+)
+
+func newKeyCommand(c *cli) *cobra.Command {
+	cmd := group("key", "Keys of the private side, kept hashed in the data folder")
+	var data string
+	var asJSON bool
+	dataFlag(cmd.PersistentFlags(), &data)
+	cmd.PersistentFlags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.AddCommand(newKeyAdd(c, &data, &asJSON), newKeyList(c, &data, &asJSON), newKeyRevoke(c, &data, &asJSON))
+	return cmd
+}
+
+func newKeyAdd(c *cli, data *string, asJSON *bool) *cobra.Command {
+	return &cobra.Command{
+		Use:   "add NAME",
+		Short: "Make a key and print it, once",
+		Long: `Make a key and print it. It can't be shown again: only its hash is kept. A running server takes it
+within a second or two. It works on the data folder, so it is to be called on the server's machine.`,
+		Example: "  mailbeacon key add mailer",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			key, err := api.AddKey(c.dataDir(*data), args[0], time.Now())
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return c.printJSON(map[string]string{"name": args[0], "role": api.RoleAdmin, "key": key})
+			}
+			_, err = fmt.Fprintln(c.stdout, key)
+			return err
+		},
+	}
+}
+
+func newKeyList(c *cli, data *string, asJSON *bool) *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "List the keys that were added; the data folder's admin.key stands beside them",
+		Example: "  mailbeacon key list",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			keys, err := api.ListKeys(c.dataDir(*data))
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				type shown struct {
+					Name    string    `json:"name"`
+					Role    string    `json:"role"`
+					Created time.Time `json:"created"`
+				}
+				all := []shown{}
+				for _, k := range keys {
+					all = append(all, shown{k.Name, k.Role, k.Created})
+				}
+				return c.printJSON(all)
+			}
+			t := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(t, "NAME\tROLE\tCREATED")
+			for _, k := range keys {
+				fmt.Fprintf(t, "%s\t%s\t%s\n", k.Name, k.Role, k.Created.Format("2006-01-02 15:04:05 MST"))
+			}
+			return t.Flush()
+		},
+	}
+}
+
+func newKeyRevoke(c *cli, data *string, asJSON *bool) *cobra.Command {
+	return &cobra.Command{
+		Use:     "revoke NAME",
+		Short:   "Take a key away",
+		Long:    "Take a key away. A running server refuses it within a second or two.",
+		Example: "  mailbeacon key revoke mailer",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if err := api.RevokeKey(c.dataDir(*data), args[0]); err != nil {
+				return err
+			}
+			if *asJSON {
+				return c.printJSON(map[string]any{"name": args[0], "revoked": true})
+			}
+			_, err := fmt.Fprintf(c.stdout, "key %s is revoked\n", args[0])
+			return err
+		},
+	}
+}

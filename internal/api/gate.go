@@ -1,0 +1,203 @@
+package api
+
+import (
+	"log/slog"
+	"mime"
+	"net/http"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// Time-outs of one request. The server's own would end a stream that goes well.
+const (
+	bodyPatience   = 30 * time.Second // for a whole body that is no stream
+	answerPatience = 60 * time.Second // for a whole answer that is no stream
+	streamPatience = 60 * time.Second // for each piece of a stream, either way
+)
+
+// Keys of huma.Operation.Metadata.
+const (
+	mediaTypes = "media types" // []string: of the body
+	bodyLimit  = "body limit"  // int64: bytes; absent for a stream
+)
+
+const (
+	jsonType   = "application/json"
+	ndjsonType = "application/x-ndjson"
+)
+
+// ServeHTTP is the way of every request: logged, let in by its key, and handed to its route. Every
+// error on the way is a Problem.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	out := &answerWriter{ResponseWriter: w}
+	handler, pattern := a.mux.Handler(r)
+	defer func() {
+		cause := recover()
+		if cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // compared as net/http does
+			a.panicked(out, cause)
+		}
+		a.log(r, pattern, out, time.Since(start))
+		if cause != nil && out.started && !out.finished {
+			panic(http.ErrAbortHandler) // the client must not take what it has for the whole
+		}
+	}()
+	rc := http.NewResponseController(w)
+	_ = rc.SetReadDeadline(start.Add(bodyPatience)) // not all writers can; the server's can
+	_ = rc.SetWriteDeadline(start.Add(answerPatience))
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+
+	if needsKey(r.URL.Path) && !a.authorized(r) {
+		out.Header().Set("WWW-Authenticate", `Bearer realm="mailbeacon"`)
+		newProblem(http.StatusUnauthorized, "a key is needed: send the header \"Authorization: Bearer KEY\"; `mailbeacon key add` makes one").write(out)
+		return
+	}
+	if pattern == "" || isRedirect(r) {
+		notRouted(out, r, handler)
+		return
+	}
+	a.mux.ServeHTTP(out, r)
+	out.finished = true
+}
+
+// open are the addresses that need no key.
+var open = []string{"/healthz", "/readyz", "/metrics", "/openapi.json"}
+
+func needsKey(path string) bool { return strings.HasPrefix(path, "/v1/") || path == "/v1" }
+
+func (a *API) authorized(r *http.Request) bool {
+	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.EqualFold(scheme, "Bearer") && a.o.Keys.Allow(strings.TrimSpace(key))
+}
+
+// isRedirect says whether the mux would answer by sending elsewhere: paths are to be written right.
+func isRedirect(r *http.Request) bool {
+	p := r.URL.Path
+	return strings.Contains(p, "//") || slices.ContainsFunc(strings.Split(p, "/"), func(s string) bool { return s == "." || s == ".." })
+}
+
+// notRouted answers where no route fits: 405 where another method would, 404 otherwise.
+func notRouted(w *answerWriter, r *http.Request, handler http.Handler) {
+	probe := &probeWriter{header: http.Header{}}
+	handler.ServeHTTP(probe, r)
+	if allow := probe.header.Get("Allow"); probe.status == http.StatusMethodNotAllowed && allow != "" {
+		w.Header().Set("Allow", allow)
+		newProblem(http.StatusMethodNotAllowed, "the method does not fit; right would be "+allow).write(w)
+		return
+	}
+	newProblem(http.StatusNotFound, "there is nothing at this address; /openapi.json lists what there is").write(w)
+}
+
+// probeWriter learns what the mux would answer.
+type probeWriter struct {
+	header http.Header
+	status int
+}
+
+func (p *probeWriter) Header() http.Header         { return p.header }
+func (p *probeWriter) WriteHeader(status int)      { p.status = status }
+func (p *probeWriter) Write(b []byte) (int, error) { return len(b), nil }
+
+// admit is what a route wants of a request with a body, before anything of it is read.
+func (a *API) admit(ctx huma.Context, next func(huma.Context)) {
+	meta := ctx.Operation().Metadata
+	r, w := humago.Unwrap(ctx)
+	if types, ok := meta[mediaTypes].([]string); ok {
+		given, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		if err != nil || !slices.Contains(types, given) {
+			newProblem(http.StatusUnsupportedMediaType, "the body's type does not fit; right would be the header \"Content-Type: "+types[0]+"\"").write(w)
+			return
+		}
+		if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+			newProblem(http.StatusUnsupportedMediaType, "the body is compressed; right would be a plain one").write(w)
+			return
+		}
+	}
+	if limit, ok := meta[bodyLimit].(int64); ok && r.ContentLength > limit {
+		newProblem(http.StatusRequestEntityTooLarge, "the body is larger than this address takes").write(w)
+		return
+	}
+	next(ctx)
+}
+
+// panicked answers for a handler that panicked. The panic's value may hold what was sent, so only
+// its type and where it came from are logged.
+func (a *API) panicked(w *answerWriter, cause any) {
+	var pcs [32]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs[:])])
+	var at []string
+	for {
+		frame, more := frames.Next()
+		at = append(at, frame.Function)
+		if !more {
+			break
+		}
+	}
+	kind := "error"
+	if _, ok := cause.(error); !ok {
+		kind = "other"
+	}
+	a.o.Logger.Error("a handler panicked", "value", kind, "stack", strings.Join(at, " < "))
+	if !w.started {
+		internalProblem.write(w)
+		w.finished = true
+	}
+}
+
+// log writes the one line of a request. The path may hold anything, so it is the route that is told.
+func (a *API) log(r *http.Request, pattern string, w *answerWriter, took time.Duration) {
+	method, route, _ := strings.Cut(pattern, " ")
+	if route == "" {
+		method, route = knownMethod(r.Method), "none"
+	}
+	level := slog.LevelInfo
+	if slices.Contains(open, route) {
+		level = slog.LevelDebug
+	}
+	a.o.Logger.Log(r.Context(), level, "request", "method", method, "route", route, "status", w.status, "duration", took.Round(time.Microsecond))
+}
+
+func knownMethod(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return m
+	}
+	return "other"
+}
+
+// answerWriter notes the status, and takes in silence what can't be sent any more: its error would
+// name the client's address.
+type answerWriter struct {
+	http.ResponseWriter
+	status   int
+	started  bool
+	finished bool // the handler returned in peace
+	gone     bool
+}
+
+func (w *answerWriter) WriteHeader(status int) {
+	if w.started {
+		return
+	}
+	w.started, w.status = true, status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *answerWriter) Write(b []byte) (int, error) {
+	if !w.started {
+		w.WriteHeader(http.StatusOK)
+	}
+	if !w.gone {
+		_, err := w.ResponseWriter.Write(b)
+		w.gone = err != nil
+	}
+	return len(b), nil
+}
+
+// Unwrap is for http.ResponseController.
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

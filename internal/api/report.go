@@ -1,0 +1,34 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"mailbeacon/internal/report"
+)
+
+func (a *API) routeReport() {
+	register(a, operation{
+		id: "show-report", method: http.MethodGet, path: "/v1/campaigns/{name}/report",
+		summary: "What is known of a campaign", errors: []int{404},
+		detail: "Counts from aggregates alone, rates as ranges from what is certain to what is possible.",
+	}, a.report)
+}
+
+func (a *API) report(ctx context.Context, in *struct{ named }) (*answer[report.Report], error) {
+	c, err := a.known(in.Name)
+	if err != nil {
+		return nil, err
+	}
+	s := report.Subject{Name: c.Name, Number: c.Number, Delivered: c.Delivered, Bounced: c.Bounced}
+	for _, l := range a.o.Campaigns.Links(c.Number) {
+		s.Links = append(s.Links, report.Link{Number: l.Number, URL: l.URL, Label: l.Label, Advertiser: l.Advertiser})
+	}
+	r, err := report.Query(ctx, a.o.Counts, s, time.Now())
+	if err != nil {
+		return nil, fmt.Errorf("make a report: %w", err)
+	}
+	return &answer[report.Report]{*r}, nil
+}

@@ -1,0 +1,200 @@
+package mint_test
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"mailbeacon/ingest/event"
+	"mailbeacon/internal/consent"
+	"mailbeacon/internal/mint"
+	"mailbeacon/internal/subject"
+)
+
+const page = `<html><body><p><a href="https://example.com/1">one</a> <a href="https://example.com/2">two</a> <a href="mailto:x@example.com">write</a></p></body></html>`
+
+var ours = regexp.MustCompile(`https://t\.example/([ocu])/([A-Za-z0-9_-]{42})`)
+
+func (h *house) message(t *testing.T, r mint.Request) *mint.Message {
+	t.Helper()
+	m, err := h.Message(t.Context(), "spring", r)
+	must(t, err)
+	return m
+}
+
+func TestMessageIsMeasuredAndRegistersItsLinks(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, consent.BasisSubject)
+	m := h.message(t, mint.Request{To: "anna@example.com", HTML: page, Text: "see https://example.com/1"})
+	anna, err := h.Subject("anna@example.com")
+	must(t, err)
+
+	var kinds string
+	for _, found := range ours.FindAllStringSubmatch(m.HTML, -1) {
+		kinds += found[1]
+		if _, claims := h.open(t, found[0]); claims.Subject != anna || claims.Campaign != h.number {
+			t.Errorf("%s carries %+v", found[0], claims)
+		}
+	}
+	if kinds != "occ" || m.Links != 2 || !m.Tracking.Opens || !m.Tracking.Clicks || m.Tracking.Reason != "" {
+		t.Errorf("kinds %q, %+v", kinds, m)
+	}
+	if m.Text != "see https://example.com/1" {
+		t.Errorf("text %q", m.Text)
+	}
+	if !strings.Contains(m.HTML, "mailto:x@example.com") {
+		t.Errorf("html %s", m.HTML)
+	}
+	if m.Headers["List-Unsubscribe"] != "<"+m.Unsubscribe+">" || m.Headers["List-Unsubscribe-Post"] != "List-Unsubscribe=One-Click" || len(m.Headers) != 2 {
+		t.Errorf("headers %v", m.Headers)
+	}
+	links := h.registry.Links(h.number)
+	if len(links) != 2 || links[0].URL != "https://example.com/1" || links[0].Label != "one" || links[1].Label != "two" {
+		t.Errorf("registered %+v", links)
+	}
+	if again := h.message(t, mint.Request{To: "anna@example.com", HTML: page}); again.HTML != m.HTML || len(h.registry.Links(h.number)) != 2 {
+		t.Error("the same mail again is another")
+	}
+	if h.crowd.size(event.Counted, event.Counted) != 1 {
+		t.Errorf("population %v", h.crowd.sets)
+	}
+}
+
+func TestMessageToWhoRefusedIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]consent.Change{
+		"refused": {Opens: consent.Refused, Clicks: consent.Refused}, "plain": {Format: consent.Plain}, "left": {Unsubscribed: new(true)},
+	} {
+		h := newHouse(t, consent.BasisSubject)
+		h.decide(t, "anna@example.com", c)
+		m := h.message(t, mint.Request{To: "anna@example.com", HTML: page, Text: "see https://example.com/1", TextLinks: true})
+		if m.HTML != page || m.Text != "see https://example.com/1" || m.Tracking.Opens || m.Tracking.Clicks || m.Tracking.Reason == "" || m.Links != 0 {
+			t.Errorf("%s: %+v", name, m)
+		}
+		if m.Headers["List-Unsubscribe"] == "" {
+			t.Errorf("%s: no way out", name)
+		}
+		if n := len(h.registry.Links(h.number)); n != 0 {
+			t.Errorf("%s: %d links registered for mail that carries none", name, n)
+		}
+	}
+}
+
+func TestAggregateMailNamesNobody(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, consent.BasisAggregate)
+	a := h.message(t, mint.Request{To: "anna@example.com", HTML: page})
+	b := h.message(t, mint.Request{To: "bob@example.com", HTML: page})
+	if a.HTML != b.HTML || a.HTML == page {
+		t.Error("mail that should name nobody differs from person to person")
+	}
+	if a.Unsubscribe == b.Unsubscribe {
+		t.Error("the way out does not know whose it is")
+	}
+}
+
+func TestEMLGetsPixelLinksAndHeaders(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, consent.BasisSubject)
+	eml := "From: shop@example.com\r\nTo: anna@example.com\r\nSubject: News\r\nList-Unsubscribe: <mailto:old@example.com>\r\n" +
+		"MIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n\r\n" + page
+	m := h.message(t, mint.Request{To: "anna@example.com", EML: []byte(eml)})
+	got := strings.ReplaceAll(string(m.EML), "\r\n ", " ")
+	for _, want := range []string{"/o/", "/c/", "<" + m.Unsubscribe + ">", "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n", "Subject: News\r\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, m.EML)
+		}
+	}
+	if strings.Contains(got, "old@example.com") {
+		t.Errorf("two ways out in\n%s", m.EML)
+	}
+}
+
+func TestNothingMadeOfNothing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, consent.BasisSubject)
+	if m := h.message(t, mint.Request{To: "anna@example.com"}); m.HTML != "" || m.Text != "" || m.EML != nil || m.Unsubscribe == "" {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestOwnAddressesAreNotRewritten(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, consent.BasisSubject)
+	first := h.message(t, mint.Request{To: "anna@example.com"})
+	html := `<body><a href="` + first.Unsubscribe + `">leave</a></body>`
+	m := h.message(t, mint.Request{To: "anna@example.com", HTML: html})
+	if !strings.Contains(m.HTML, `href="`+first.Unsubscribe+`"`) || m.Links != 0 || m.Kept["excluded"] != 1 {
+		t.Errorf("%+v", m)
+	}
+}
+
+// What is registered is kept and shown: it must not hold whom the mail was for.
+func TestAddressesAreNotRegistered(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, consent.BasisSubject)
+	for _, link := range []string{
+		"https://example.com/?to=anna@example.com", "https://example.com/?to=Anna%40Example.com",
+		"https://example.com/?to=%61nna%40example.com", "https://example.com/?to=anna%2540example.com",
+		"https://example.com/100%/anna%40example.com", "https://example.com/" + url.QueryEscape("ANNA@example.com"),
+	} {
+		m := h.message(t, mint.Request{To: " anna@Example.com", HTML: `<body><a href="` + link + `">x</a></body>`})
+		if !strings.Contains(m.HTML, link) || m.Links != 0 || m.Kept["declined"] != 1 {
+			t.Errorf("%s: %+v", link, m)
+		}
+	}
+	h.message(t, mint.Request{To: "anna@example.com", HTML: `<body><a href="https://example.com/">for anna@example.com</a></body>`})
+	links := h.registry.Links(h.number)
+	if len(links) != 1 || links[0].Label != "" {
+		t.Errorf("registered %+v", links)
+	}
+}
+
+func TestPersonalLabelsDoNotFillTheRegistry(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, consent.BasisSubject)
+	for i := range 30 {
+		m := h.message(t, mint.Request{To: "anna@example.com", HTML: fmt.Sprintf(`<body><a href="https://example.com/">Name%d, read on</a></body>`, i)})
+		if m.Links != 1 {
+			t.Errorf("%d: %+v", i, m)
+		}
+	}
+	if n := len(h.registry.Links(h.number)); n != 8 {
+		t.Errorf("%d links", n)
+	}
+}
+
+func TestLinksThatCannotBeRegisteredStay(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, consent.BasisSubject)
+	html := `<body><a href="https://user:secret@example.com/">x</a><a href="javascript:alert(1)">y</a><a href="https://example.com/ok">` + strings.Repeat("é", 400) + `</a></body>`
+	m := h.message(t, mint.Request{To: "anna@example.com", HTML: html})
+	if m.Links != 1 || !strings.Contains(m.HTML, "https://user:secret@example.com/") || !strings.Contains(m.HTML, "javascript:alert(1)") {
+		t.Errorf("%+v", m)
+	}
+}
+
+func TestBadRequestsNameNobody(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, consent.BasisSubject)
+	_, err := h.Message(t.Context(), "spring", mint.Request{To: "Anna <anna@example.com>"})
+	var bad *mint.BadAddressError
+	var why *subject.InvalidError
+	if !errors.As(err, &bad) || !errors.As(err, &why) || strings.Contains(err.Error(), "anna") {
+		t.Errorf("%v", err)
+	}
+	h.crowd.fail = errDisk
+	if _, err := h.Message(t.Context(), "spring", mint.Request{To: "anna@example.com", HTML: page}); !errors.Is(err, errDisk) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestOptionsAreAllNeeded(t *testing.T) {
+	t.Parallel()
+	if _, err := mint.New(mint.Options{}); err == nil {
+		t.Error("a minter of nothing")
+	}
+}
