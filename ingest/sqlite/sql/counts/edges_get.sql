@@ -1,1 +1,0 @@
-SELECT edge, epoch, next FROM edges WHERE partition = ?1

@@ -1,0 +1,1 @@
+SELECT position FROM progress WHERE partition = ?1

@@ -1,0 +1,211 @@
+// Package storetest is what every aggregate.Store must do: a suite that each of them runs, and a
+// store in memory that is the suite's idea of a right answer.
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"mailbeacon/ingest/aggregate"
+	"mailbeacon/ingest/event"
+	"mailbeacon/internal/classify"
+)
+
+// Memory is an aggregate.Store that lives as long as its process and counts people exactly.
+type Memory struct {
+	mu         sync.Mutex
+	closed     bool
+	partitions map[uint32]aggregate.Progress
+	counts     map[aggregate.Cell]uint64
+	uniques    map[aggregate.UniqueKey]set
+	population map[member]set
+	active     map[uint64]uint32
+}
+
+type set map[uint64]struct{}
+
+func (s set) add(all []uint64) set {
+	if s == nil {
+		s = set{}
+	}
+	for _, h := range all {
+		s[h] = struct{}{}
+	}
+	return s
+}
+
+func (s set) merge(o set) {
+	for h := range o {
+		s[h] = struct{}{}
+	}
+}
+
+type member struct {
+	campaign uint32
+	aggregate.Member
+}
+
+var _ aggregate.Store = (*Memory)(nil)
+
+// NewMemory makes an empty store.
+func NewMemory() *Memory {
+	return &Memory{
+		partitions: map[uint32]aggregate.Progress{}, counts: map[aggregate.Cell]uint64{},
+		uniques: map[aggregate.UniqueKey]set{}, population: map[member]set{}, active: map[uint64]uint32{},
+	}
+}
+
+var errClosed = errors.New("storetest: the store is closed")
+
+// enter takes the lock, or says why not.
+func (m *Memory) enter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	if m.closed {
+		m.mu.Unlock()
+		return errClosed
+	}
+	return nil
+}
+
+// Progress implements aggregate.Store.
+func (m *Memory) Progress(ctx context.Context, partition uint32) (aggregate.Progress, error) {
+	if err := m.enter(ctx); err != nil {
+		return aggregate.Progress{}, err
+	}
+	defer m.mu.Unlock()
+	p := m.partitions[partition]
+	p.Edges = slices.Clone(p.Edges)
+	return p, nil
+}
+
+// Commit implements aggregate.Store.
+func (m *Memory) Commit(ctx context.Context, c *aggregate.Commit) error {
+	if err := m.enter(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	p := m.partitions[c.Partition]
+	if p.Offset != c.Before {
+		return fmt.Errorf("commit from %d: %w: %d is stored", c.Before, aggregate.ErrConflict, p.Offset)
+	}
+	p.Offset, p.Context = c.After.Offset, c.After.Context
+	for _, e := range c.After.Edges {
+		i := slices.IndexFunc(p.Edges, func(o aggregate.EdgeMark) bool { return o.Edge == e.Edge && o.Epoch == e.Epoch })
+		if i < 0 {
+			p.Edges = append(p.Edges, e)
+		} else {
+			p.Edges[i] = e
+		}
+	}
+	m.partitions[c.Partition] = p
+	for _, n := range c.Counts {
+		m.counts[n.Cell] += n.N
+	}
+	for _, u := range c.Uniques {
+		m.uniques[u.UniqueKey] = m.uniques[u.UniqueKey].add(u.Hashes)
+	}
+	for _, a := range c.LastActive {
+		m.active[a.Subject] = max(m.active[a.Subject], a.Day)
+	}
+	return nil
+}
+
+// AddPopulation implements aggregate.Store.
+func (m *Memory) AddPopulation(ctx context.Context, all []aggregate.Population) error {
+	if err := m.enter(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	for _, p := range all {
+		k := member{p.Campaign, p.Member}
+		m.population[k] = m.population[k].add(p.Hashes)
+	}
+	return nil
+}
+
+// Counts implements aggregate.Reader.
+func (m *Memory) Counts(ctx context.Context, campaign uint32) ([]aggregate.Count, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	var all []aggregate.Count
+	for c, n := range m.counts {
+		if c.Campaign == campaign {
+			all = append(all, aggregate.Count{Cell: c, N: n})
+		}
+	}
+	return all, nil
+}
+
+// UniqueCounts implements aggregate.Reader.
+func (m *Memory) UniqueCounts(ctx context.Context, campaign uint32) ([]aggregate.UniqueCount, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	type question struct {
+		kind  event.Kind
+		link  uint16
+		whole bool
+	}
+	human, people := map[question]set{}, map[question]set{}
+	for u, s := range m.uniques {
+		if u.Campaign != campaign || u.Class == classify.Machine {
+			continue
+		}
+		for _, q := range []question{{u.Kind, u.Link, false}, {u.Kind, 0, true}} {
+			if people[q] == nil {
+				people[q], human[q] = set{}, set{}
+			}
+			people[q].merge(s)
+			if u.Class == classify.Human {
+				human[q].merge(s)
+			}
+		}
+	}
+	var all []aggregate.UniqueCount
+	for q, s := range people {
+		if len(s) > 0 {
+			all = append(all, aggregate.UniqueCount{Kind: q.kind, Link: q.link, Whole: q.whole, Human: uint64(len(human[q])), People: uint64(len(s))})
+		}
+	}
+	return all, nil
+}
+
+// Populations implements aggregate.Reader.
+func (m *Memory) Populations(ctx context.Context, campaign uint32) ([]aggregate.PopulationCount, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	var all []aggregate.PopulationCount
+	for k, s := range m.population {
+		if k.campaign == campaign && len(s) > 0 {
+			all = append(all, aggregate.PopulationCount{Member: k.Member, People: uint64(len(s))})
+		}
+	}
+	return all, nil
+}
+
+// LastActive is the day of a person's last activity, in days since the Unix epoch.
+func (m *Memory) LastActive(subject uint64) (day uint32, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	day, ok = m.active[subject]
+	return day, ok
+}
+
+// Close implements aggregate.Store.
+func (m *Memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	return nil
+}
