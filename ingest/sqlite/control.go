@@ -65,14 +65,16 @@ func (l *ControlLog) append(ctx context.Context, records []control.Record) (cont
 	defer end()
 	var last int64
 	err = l.db.update(ctx, func(t *tx) error {
+		ctx := context.WithoutCancel(ctx) // see update
 		insert := t.query("entry_append")
+		defer insert.Close()
 		for i := range records {
 			r := &records[i]
 			body := r.Body
 			if body == nil {
 				body = []byte{} // nil would be NULL
 			}
-			res, err := insert.Exec(string(r.Kind), r.Key, r.Time.UnixMilli(), body)
+			res, err := insert.ExecContext(ctx, string(r.Kind), r.Key, r.Time.UnixMilli(), body)
 			if err != nil {
 				return err
 			}
@@ -106,19 +108,19 @@ func (l *ControlLog) entries(ctx context.Context, query string, args ...any) ([]
 	defer end()
 	rows, err := l.db.read(query).QueryContext(ctx, args...)
 	if err != nil {
-		return nil, l.failed(ctx, err)
+		return nil, l.failed(err)
 	}
 	defer rows.Close()
 	var all []control.Entry
 	for rows.Next() {
 		e, err := scanEntry(rows)
 		if err != nil {
-			return nil, l.failed(ctx, err)
+			return nil, l.failed(err)
 		}
 		all = append(all, e)
 	}
 	if err := rows.Err(); err != nil {
-		return nil, l.failed(ctx, err)
+		return nil, l.failed(err)
 	}
 	return all, nil
 }
@@ -131,12 +133,7 @@ func scanEntry(rows *sql.Rows) (control.Entry, error) {
 	return e, err
 }
 
-// failed says what went wrong while reading. The driver answers an interrupt in its own words;
-// that the context ended is what a caller wants to know.
-func (l *ControlLog) failed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		err = ctx.Err()
-	}
+func (l *ControlLog) failed(err error) error {
 	return fmt.Errorf("read the control log %s: %w", l.db.path, explain(err))
 }
 
@@ -168,7 +165,7 @@ func (l *ControlLog) Head(ctx context.Context) (control.Position, error) {
 	defer end()
 	var head int64
 	if err := l.db.read("head_get").QueryRowContext(ctx).Scan(&head); err != nil {
-		return 0, l.failed(ctx, err)
+		return 0, l.failed(err)
 	}
 	return control.Position(head), nil
 }

@@ -138,8 +138,8 @@ func (r *Registry) WaitDestination(ctx context.Context, campaign uint32, link ui
 	default:
 		return nil, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
+	tooLong := time.NewTimer(patience)
+	defer tooLong.Stop()
 	for {
 		rung := r.bell.C()
 		if url, ok := r.Destination(campaign, link); ok {
@@ -147,6 +147,8 @@ func (r *Registry) WaitDestination(ctx context.Context, campaign uint32, link ui
 		}
 		select {
 		case <-rung:
+		case <-tooLong.C:
+			return nil, false
 		case <-ctx.Done():
 			return nil, false
 		}

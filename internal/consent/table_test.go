@@ -63,8 +63,12 @@ func TestValueFromSlot(t *testing.T) {
 		homes := rapid.Uint64Range(256, 1<<33).Draw(t, "homes") &^ 255
 		s := &slots{homes: homes, reach: homes/256 - 1} // value needs no words
 		v := rapid.OneOf(rapid.Uint64(), rapid.Just(uint64(0)), rapid.Just(^uint64(0)), rapid.Uint64Range(0, 300), rapid.Uint64Range(^uint64(300), ^uint64(0))).Draw(t, "v")
+		if rapid.Bool().Draw(t, "border") { // of a home, the one before, and 2^56 further
+			v, _ = bits.Div64(rapid.Uint64Range(0, homes-1).Draw(t, "home"), 0, homes)
+			v += rapid.SampledFrom([]uint64{0, 1, 1 << restBits, 1<<restBits + 1}).Draw(t, "off")
+		}
 		home, _ := bits.Mul64(v, homes)
-		at := home + rapid.Uint64Range(0, s.reach).Draw(t, "displaced")
+		at := home + rapid.OneOf(rapid.Just(uint64(0)), rapid.Just(s.reach), rapid.Uint64Range(0, s.reach)).Draw(t, "displaced")
 		if got := s.value(at, v<<8>>8); got != v {
 			t.Fatalf("%d homes: %#x at %d (home %d) is read as %#x", homes, v, at, home, got)
 		}
@@ -261,4 +265,14 @@ func BenchmarkRestore(b *testing.B) {
 		}
 	}
 	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N)/float64(people)*1e9, "ns/person")
+}
+
+func BenchmarkApply(b *testing.B) {
+	table := NewTable(BasisSubject)
+	r := rand.New(rand.NewPCG(5, 6))
+	for b.Loop() {
+		if err := table.Apply(entry(keyOf(r.Uint64()|1, fieldOpens), `{"value":"refused","source":"import","text_version":"2026-03"}`)); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -2,7 +2,6 @@ package consent
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -88,11 +87,16 @@ func (w *Writer) repeats(ctx context.Context, c *Change) (bool, control.Position
 			return false, 0, nil
 		}
 		last := &es[len(es)-1]
-		var b body
-		if json.Unmarshal(last.Body, &b) != nil || b != (body{value, c.Source, c.TextVersion}) {
+		if said, _ := parse(last); !said.says(f, value) || said.Source != c.Source || said.TextVersion != c.TextVersion {
 			return false, 0, nil
 		}
 		pos = max(pos, last.Position)
 	}
 	return true, pos, nil
+}
+
+// says whether a change gives a field this value.
+func (c *Change) says(f field, value string) bool {
+	v, ok := c.value(f)
+	return ok && v == value
 }

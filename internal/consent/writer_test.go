@@ -222,6 +222,21 @@ func TestLookup(t *testing.T) {
 	}
 }
 
+// TestDecisionsOfOneMoment: time and source alone do not make two decisions one.
+func TestDecisionsOfOneMoment(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := office(t, control.NewMemory())
+		record(t, w, Change{Subject: 7, Opens: Refused})
+		record(t, w, Change{Subject: 8, Opens: Refused})
+		record(t, w, Change{Subject: 7, Clicks: Refused})
+		p, err := w.Lookup(t.Context(), 7)
+		if err != nil || len(p.History) != 2 || p.History[0].Position != 1 || p.History[1].Position != 3 {
+			t.Errorf("%+v, %v", p.History, err)
+		}
+	})
+}
+
 func TestChangesFeed(t *testing.T) {
 	t.Parallel()
 	log := control.NewMemory()

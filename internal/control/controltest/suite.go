@@ -435,19 +435,36 @@ func concurrent(t *testing.T, log control.Log) {
 }
 
 func closing(t *testing.T, log control.Log) {
-	pos := appendAll(t, log, Record(0))
-	woken := make(chan error, 1)
-	go func() { woken <- log.Wait(context.Background(), pos) }()
+	// Many who wait, each of them woken once before, so that some certainly wait when the log closes.
+	const waiters = 8
+	ready, ended := make(chan struct{}, waiters), make(chan error, waiters)
+	for range waiters {
+		go func() {
+			err := log.Wait(context.Background(), 0)
+			ready <- struct{}{}
+			if err == nil {
+				err = log.Wait(context.Background(), 1)
+			}
+			ended <- err
+		}()
+	}
+	appendAll(t, log, Record(0))
+	for range waiters {
+		<-ready
+	}
 	if err := log.Close(); err != nil {
 		t.Fatalf("close: %v", err)
 	}
-	select {
-	case err := <-woken:
-		if !errors.Is(err, control.ErrClosed) {
-			t.Errorf("a wait under way answered %v", err)
+	tooLate := time.After(patience)
+	for range waiters {
+		select {
+		case err := <-ended:
+			if !errors.Is(err, control.ErrClosed) {
+				t.Errorf("a wait under way answered %v", err)
+			}
+		case <-tooLate:
+			t.Fatal("a wait outlives the log")
 		}
-	case <-time.After(patience):
-		t.Error("a wait outlives the log")
 	}
 	_, err := log.Append(t.Context(), Record(1))
 	check := func(what string, err error) {
