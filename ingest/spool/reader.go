@@ -89,8 +89,11 @@ func (r *Reader) Next(ctx context.Context, buf []event.Event) (first uint64, n i
 		if err := r.s.checkTrimmed(r.pos); err != nil {
 			return r.told, 0, 0, err
 		}
-		if err := r.await(ctx, len(buf)); err != nil {
-			return r.told, 0, 0, err
+		// A loss that the last call met behind its events is told without waiting for what follows it.
+		if r.pos == r.told || r.pos < r.s.durable.Load() {
+			if err := r.await(ctx, len(buf)); err != nil {
+				return r.told, 0, 0, err
+			}
 		}
 		first, n, err = r.fill(buf)
 		if err != nil {

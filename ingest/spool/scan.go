@@ -29,6 +29,10 @@ type scanner struct {
 	forgiving  bool
 	unreadable bool // it has passed over such a page
 
+	// lost is how many bytes were passed over as damage, gone how many numbers: each event took
+	// event.Size bytes at least, so a number that is further ahead than that is not ours.
+	lost, gone uint64
+
 	buf  []byte // holds the file's bytes from base on
 	base int64
 }
@@ -37,6 +41,7 @@ type scanner struct {
 func (sc *scanner) reset(f File, first uint64, limit int64) {
 	sc.f, sc.off, sc.expected, sc.limit = f, headerSize, first, limit
 	sc.forgiving, sc.unreadable = false, false
+	sc.lost, sc.gone = 0, 0
 	sc.buf, sc.base = sc.buf[:0], headerSize
 }
 
@@ -55,16 +60,27 @@ func (sc *scanner) next() (f event.Frame, off int64, dmg *damage, err error) {
 	if err != nil {
 		return f, 0, nil, err
 	}
-	if reason == nil && f.First != sc.expected {
+	if reason == nil && !sc.follows(&f, 0) {
 		reason = fmt.Errorf("frame starts with number %d in place of %d", f.First, sc.expected)
 	}
 	if reason == nil {
 		off = sc.off
-		sc.off += int64(f.Len())
-		sc.expected = f.Next()
+		sc.accept(&f, off)
 		return f, off, nil, nil
 	}
 	return sc.resync(reason)
+}
+
+// follows reports whether a frame can come after so many more bytes of damage.
+func (sc *scanner) follows(f *event.Frame, damaged int64) bool {
+	return f.First >= sc.expected && sc.gone+(f.First-sc.expected) <= (sc.lost+uint64(damaged))/event.Size
+}
+
+// accept moves the scan behind a frame.
+func (sc *scanner) accept(f *event.Frame, off int64) {
+	sc.lost += uint64(off - sc.off)
+	sc.gone += f.First - sc.expected
+	sc.off, sc.expected = off+int64(f.Len()), f.Next()
 }
 
 // resync looks for the next frame that can follow after damage at sc.off.
@@ -95,9 +111,8 @@ func (sc *scanner) resync(reason error) (f event.Frame, off int64, dmg *damage, 
 		if err != nil {
 			return f, 0, nil, err
 		}
-		// Lost events took Size bytes each at least: a number that is further ahead is not ours.
-		if fault == nil && f.First >= sc.expected && f.First-sc.expected <= uint64(at-start)/event.Size {
-			sc.off, sc.expected = at+int64(f.Len()), f.Next()
+		if fault == nil && sc.follows(&f, at-start) {
+			sc.accept(&f, at)
 			return f, at, &damage{start, at, reason}, nil
 		}
 		dirty = true

@@ -148,8 +148,15 @@ func (f *FS) Block() (release func()) {
 // next process finds it: nothing is lost, but nothing more is on the disk either.
 func (f *FS) Kill() *FS {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.dead = true
+	f.mu.Unlock()
+	return f.Clone()
+}
+
+// Clone copies a disk, without its faults.
+func (f *FS) Clone() *FS {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	next := New(f.rand.Uint64())
 	copies := map[*inode]*inode{}
 	next.names, next.synced = cloneNames(f.names, copies), cloneNames(f.synced, copies)
