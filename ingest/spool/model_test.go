@@ -199,7 +199,11 @@ func TestModel(t *testing.T) {
 			"trim": func(t *rapid.T) {
 				m.verify(t)
 				st := m.s.Stats()
-				_ = m.s.Trim(rapid.Uint64Range(st.First, st.Next).Draw(t, "before"))
+				before := rapid.Uint64Range(st.First, st.Next).Draw(t, "before")
+				_ = m.s.Trim(before)
+				if after := m.s.Stats().First; after > max(before, st.First) {
+					t.Fatalf("Trim(%d) left %d as the first", before, after)
+				}
 			},
 			"kill":  func(t *rapid.T) { m.reopen(t, m.fs.Kill()) },
 			"crash": func(t *rapid.T) { m.reopen(t, m.fs.Crash()) },
