@@ -40,7 +40,7 @@ var agentPatterns = []struct {
 	{gmailPrefetch, []string{"chrome/42.0.2311.135 safari/537.36 edge/12.246 mozilla/5.0"}},
 	{googleProxy, []string{"ggpht.com googleimageproxy", "googleimageproxy"}},
 	{yahooProxy, []string{"yahoomailproxy"}},
-	{otherProxy, []string{"hey.com/imageproxy", "*imageproxy", "*image-proxy", "*mailproxy", "*mail-proxy", "github-camo"}},
+	{otherProxy, []string{"*imageproxy", "*image-proxy", "*mailproxy", "*mail-proxy", "github-camo"}},
 	{outlook, []string{"*outlook", "outlook-*", "microsoft office", "ms-office", "msoffice"}},
 	{thunderbird, []string{"thunderbird", "betterbird"}},
 	{samsungMail, []string{"samsungemail", "samsung email", "com.samsung.android.email*"}},
@@ -93,19 +93,19 @@ func clientOf(m marks) event.Client {
 
 // signalsOf are the marks that are signals too.
 func signalsOf(m marks) (s event.Signals) {
-	for _, pair := range []struct {
-		mark   marks
-		signal event.Signals
-	}{
-		{automaton, event.Automaton},
-		{googleProxy, event.GoogleProxy},
-		{yahooProxy, event.YahooProxy},
-		{otherProxy, event.OtherProxy},
-		{gmailPrefetch, event.GmailPrefetch},
-	} {
-		if m&pair.mark != 0 {
-			s |= pair.signal
-		}
+	if m&automaton != 0 {
+		s |= event.Automaton
+	}
+	if m&gmailPrefetch != 0 {
+		s |= event.GmailPrefetch
+	}
+	switch { // the names of the first two are of the third's kind
+	case m&googleProxy != 0:
+		s |= event.GoogleProxy
+	case m&yahooProxy != 0:
+		s |= event.YahooProxy
+	case m&otherProxy != 0:
+		s |= event.OtherProxy
 	}
 	return s
 }

@@ -50,7 +50,7 @@ func Judge(target int, events []Sighting, links int, w Rules) Class {
 		return class
 	}
 	seen := look(near)
-	burst := flooded || seen.clicks > 1 && bursts(near, links)
+	burst := flooded || seen.enough(links) && bursts(near, links)
 	scanned := burst || seen.probed || seen.hidden
 	switch {
 	case e.Kind == event.Click && (scanned || seen.tooSoon(e.Time)):
@@ -120,6 +120,11 @@ func look(near []Sighting) scene {
 // tooSoon tells whether a click at t came faster after the first open than a person reads.
 func (s *scene) tooSoon(t int64) bool {
 	return s.opened != never && t >= s.opened && t-s.opened < instant
+}
+
+// enough tells whether there are enough clicks for a burst, which nearly always there are not.
+func (s *scene) enough(links int) bool {
+	return s.clicks >= burstLinks || links >= 2 && s.clicks >= links
 }
 
 // bursts tells whether the clicks hold three distinct links in less than two seconds, or every one

@@ -44,8 +44,14 @@ func number6(a netip.Addr) address {
 // NewRanges is the set of all addresses in the networks. IPv4 networks written as IPv6 ones
 // (::ffff:0:0/96) are IPv4 networks. Invalid prefixes are left out.
 func NewRanges(networks []netip.Prefix) *Ranges {
-	var four []span[uint32]
-	var six []span[address]
+	fours := 0
+	for _, n := range networks {
+		if n.Addr().Unmap().Is4() {
+			fours++
+		}
+	}
+	four := make([]span[uint32], 0, fours)
+	six := make([]span[address], 0, len(networks)-fours)
 	for _, n := range networks {
 		if n.Addr().Is4In6() && n.Bits() >= 96 {
 			n = netip.PrefixFrom(n.Addr().Unmap(), n.Bits()-96)
@@ -79,6 +85,7 @@ type span[T any] struct{ low, high T }
 // merge sorts spans and joins those that overlap or touch.
 func merge[T any](spans []span[T], compare func(a, b T) int, next func(T) T) (low, high []T) {
 	slices.SortFunc(spans, func(a, b span[T]) int { return compare(a.low, b.low) })
+	low, high = make([]T, 0, len(spans)), make([]T, 0, len(spans))
 	for _, s := range spans {
 		last := len(high) - 1
 		if last >= 0 && (compare(s.low, high[last]) <= 0 || compare(s.low, next(high[last])) == 0) {
