@@ -42,14 +42,14 @@ func showCampaign(c campaign.Campaign) Campaign {
 	return Campaign{c.Name, c.Number, c.Title, c.Created.UTC(), c.Links, c.Delivered, c.Bounced}
 }
 
-// page is which part of a list is asked for.
-type page struct {
+// Paging is which part of a list is asked for.
+type Paging struct {
 	After uint32 `query:"after" doc:"show what comes after this number" minimum:"0"`
 	Limit int    `query:"limit" doc:"how many at most" minimum:"1" maximum:"1000" default:"100"`
 }
 
-// named is the path of everything within a campaign.
-type named struct {
+// InCampaign is the path of everything within a campaign.
+type InCampaign struct {
 	Name string `path:"name" doc:"the campaign's name" example:"spring"`
 }
 
@@ -73,7 +73,7 @@ func (a *API) routeCampaigns() {
 	register(a, operation{
 		id: "list-campaigns", method: http.MethodGet, path: "/v1/campaigns",
 		summary: "List campaigns", detail: "In the order of their numbers, a page at a time.",
-	}, func(_ context.Context, in *struct{ page }) (*answer[CampaignPage], error) {
+	}, func(_ context.Context, in *struct{ Paging }) (*answer[CampaignPage], error) {
 		out := CampaignPage{Campaigns: []Campaign{}}
 		for i, c := range a.o.Campaigns.List(in.After, in.Limit+1) {
 			if i == in.Limit {
@@ -87,7 +87,7 @@ func (a *API) routeCampaigns() {
 	register(a, operation{
 		id: "show-campaign", method: http.MethodGet, path: "/v1/campaigns/{name}",
 		summary: "Show a campaign", errors: []int{404},
-	}, func(_ context.Context, in *struct{ named }) (*answer[Campaign], error) {
+	}, func(_ context.Context, in *struct{ InCampaign }) (*answer[Campaign], error) {
 		c, err := a.known(in.Name)
 		if err != nil {
 			return nil, err
@@ -99,7 +99,7 @@ func (a *API) routeCampaigns() {
 		summary: "Tell how many messages were delivered", errors: []int{404}, body: new(Delivery),
 		detail: "What a mail server accepted and what bounced. Sums over all ids are the denominator of the report's rates.",
 	}, func(ctx context.Context, in *struct {
-		named
+		InCampaign
 		RawBody []byte
 	}) (*answer[Delivery], error) {
 		if _, err := a.known(in.Name); err != nil {

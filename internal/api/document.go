@@ -38,7 +38,8 @@ func configuration(version string) huma.Config {
 				SecuritySchemes: map[string]*huma.SecurityScheme{"key": {Type: "http", Scheme: "bearer", Description: "a key of `mailbeacon key add`, or the data folder's admin.key"}},
 			},
 		},
-		Formats:                      map[string]huma.Format{jsonType: huma.DefaultJSONFormat},
+		// The second name is what huma makes of application/problem+json.
+		Formats:                      map[string]huma.Format{jsonType: huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat},
 		DefaultFormat:                jsonType,
 		RejectUnknownQueryParameters: true,
 		Transformers:                 []huma.Transformer{toProblem},

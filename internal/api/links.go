@@ -48,7 +48,7 @@ func (a *API) routeLinks() {
 		summary: "Register a link", errors: []int{404, 409}, body: new(NewLink),
 		detail: "A link with the same URL and label is not registered twice: the answer is then the one that is there.",
 	}, func(ctx context.Context, in *struct {
-		named
+		InCampaign
 		RawBody []byte
 	}) (*answer[Link], error) {
 		if _, err := a.known(in.Name); err != nil {
@@ -68,8 +68,8 @@ func (a *API) routeLinks() {
 		id: "list-links", method: http.MethodGet, path: "/v1/campaigns/{name}/links",
 		summary: "List a campaign's links", errors: []int{404},
 	}, func(_ context.Context, in *struct {
-		named
-		page
+		InCampaign
+		Paging
 	}) (*answer[LinkPage], error) {
 		c, err := a.known(in.Name)
 		if err != nil {
@@ -96,7 +96,7 @@ func (a *API) routeLinks() {
 }
 
 type mend struct {
-	named
+	InCampaign
 	Link    uint16 `path:"link" doc:"the link's number" minimum:"1" maximum:"65534" example:"1"`
 	RawBody []byte
 }

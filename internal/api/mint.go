@@ -50,7 +50,7 @@ func (a *API) routeMint() {
 }
 
 func (a *API) renderMessage(ctx context.Context, in *struct {
-	named
+	InCampaign
 	RawBody []byte
 }) (*answer[Mail], error) {
 	b, err := body[MailRequest](in.RawBody)

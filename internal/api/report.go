@@ -17,7 +17,7 @@ func (a *API) routeReport() {
 	}, a.report)
 }
 
-func (a *API) report(ctx context.Context, in *struct{ named }) (*answer[report.Report], error) {
+func (a *API) report(ctx context.Context, in *struct{ InCampaign }) (*answer[report.Report], error) {
 	c, err := a.known(in.Name)
 	if err != nil {
 		return nil, err
