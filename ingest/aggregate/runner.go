@@ -1,0 +1,336 @@
+package aggregate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+const (
+	// DefaultInterval is how often counts are committed.
+	DefaultInterval = 250 * time.Millisecond
+	// DefaultMaxCommit is how many events a commit holds before its time has come.
+	DefaultMaxCommit = 250_000
+
+	commitTimeout = 30 * time.Second
+	stopTimeout   = 10 * time.Second
+	leastBackoff  = 50 * time.Millisecond
+	mostBackoff   = 5 * time.Second
+	// feedTries is how often in a row a feed may fail before it is opened anew.
+	feedTries = 10
+)
+
+// RunnerOptions are what a Runner is made of. Source, Store, and Fold's Consent and Campaigns are
+// needed.
+type RunnerOptions struct {
+	Source Source
+	Store  Store
+	Fold   FoldOptions
+	// Interval is how often counts are committed; DefaultInterval if 0.
+	Interval time.Duration
+	// MaxCommit is how many events make a commit due before; DefaultMaxCommit if 0.
+	MaxCommit int
+	// StopTimeout is how long the last commit may take once Run is told to stop; 10 s if 0.
+	StopTimeout time.Duration
+	// Committed is told of each commit, if it is set: how many events, and how long it took.
+	Committed func(events int, took time.Duration)
+	// Lost is told of events that can't be read any more, if it is set.
+	Lost   func(events uint64)
+	Logger *slog.Logger
+}
+
+// Runner owns one partition: it reads the source, folds, commits, and trims the source up to what
+// will never be read again. What is not committed stays in the source: stopping, or dying, at any
+// moment loses nothing and counts nothing twice.
+type Runner struct {
+	o      RunnerOptions
+	status status
+}
+
+// NewRunner checks the options.
+func NewRunner(o RunnerOptions) (*Runner, error) {
+	if o.Source == nil || o.Store == nil {
+		return nil, errors.New("aggregate: a runner needs a source and a store")
+	}
+	if err := o.Fold.complete(); err != nil {
+		return nil, fmt.Errorf("aggregate: %w", err)
+	}
+	if o.Interval <= 0 {
+		o.Interval = DefaultInterval
+	}
+	if o.MaxCommit <= 0 {
+		o.MaxCommit = DefaultMaxCommit
+	}
+	if o.StopTimeout <= 0 {
+		o.StopTimeout = stopTimeout
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Logger = o.Logger.With("partition", o.Fold.Partition)
+	return &Runner{o: o}, nil
+}
+
+// errRestart: the store stands somewhere else than the fold thinks.
+var errRestart = errors.New("the stored progress is another than expected")
+
+// Run works until ctx ends, and then commits what is ready. Faults of the source and the store are
+// logged and outlasted. It returns nil, or why the last commit failed; that is no loss, the next
+// Run counts those events. It must not be called twice at a time.
+func (r *Runner) Run(ctx context.Context) error {
+	// Commits outlive ctx for a while: one that is under way when the end comes should be whole.
+	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(r.o.StopTimeout, cancel) })()
+	retry := backoff{}
+	for {
+		start := time.Now()
+		err := r.own(ctx, hard)
+		if err == nil || ctx.Err() != nil {
+			r.status.fault(nil)
+			return err
+		}
+		if time.Since(start) > mostBackoff {
+			retry = backoff{}
+		}
+		r.status.restarts.Add(1)
+		r.status.fault(err)
+		r.o.Logger.Warn("folding starts anew from the stored progress", "error", err)
+		sleep(ctx, retry.next())
+	}
+}
+
+// own folds from the stored progress on until ctx ends (nil, or why the last commit failed), or
+// until it must start anew (why).
+func (r *Runner) own(ctx, hard context.Context) error {
+	p, err := r.progress(ctx)
+	if err != nil {
+		return stopped(ctx, err)
+	}
+	feed, err := r.o.Source.Open(p.Context)
+	if err != nil {
+		return stopped(ctx, fmt.Errorf("open the stream at %d: %w", p.Context, err))
+	}
+	defer func() {
+		if err := feed.Close(); err != nil {
+			r.o.Logger.Warn("closing the stream failed", "error", err)
+		}
+	}()
+	fold, err := NewFold(p, r.o.Fold)
+	if err != nil {
+		return err
+	}
+	o := &owner{Runner: r, feed: feed, fold: fold, last: time.Now(), counted: p.Offset}
+	r.status.at(p)
+	for ctx.Err() == nil {
+		if err := o.step(ctx, hard); err != nil {
+			return stopped(ctx, err)
+		}
+	}
+	return o.commit(hard)
+}
+
+// stopped is no error where one is only the end of ctx.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+// owner is a Runner between two starts.
+type owner struct {
+	*Runner
+	feed    Feed
+	fold    *Fold
+	last    time.Time // of the last commit, or when it was found that there is nothing to commit
+	counted uint64    // the stored offset
+	fails   int       // of the feed, in a row
+	retry   backoff
+	retryAt time.Time
+}
+
+// step reads once, or commits what is due, or waits.
+func (o *owner) step(ctx, hard context.Context) error {
+	now := time.Now()
+	if o.due(now) {
+		return o.commit(hard)
+	}
+	until := o.wake()
+	if pause := o.retryAt; o.fold.Full() || now.Before(pause) {
+		if until.IsZero() || now.Before(pause) && pause.Before(until) {
+			until = pause
+		}
+		sleep(ctx, until.Sub(now))
+		return nil
+	}
+	return o.read(ctx, until)
+}
+
+// due says whether it is time to commit.
+func (o *owner) due(now time.Time) bool {
+	if o.fold.Ready() >= o.o.MaxCommit {
+		return true
+	}
+	if now.Sub(o.last) < o.o.Interval {
+		return false
+	}
+	at, held := o.fold.Due()
+	return o.fold.Behind() || held && !at.After(now)
+}
+
+// wake is when it will be time to commit if nothing more comes; zero if never.
+func (o *owner) wake() time.Time {
+	next := o.last.Add(o.o.Interval)
+	if o.fold.Behind() {
+		return next
+	}
+	at, held := o.fold.Due()
+	if !held {
+		return time.Time{}
+	}
+	if at.After(next) {
+		return at
+	}
+	return next
+}
+
+func (o *owner) read(ctx context.Context, until time.Time) error {
+	limited := ctx
+	if !until.IsZero() {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithDeadline(ctx, until)
+		defer cancel()
+	}
+	b, err := o.feed.Next(limited)
+	if b.Lost > 0 && b.Offset > o.counted {
+		o.status.lost.Add(b.Lost)
+		o.o.Logger.Error("events can't be read any more and are lost", "events", b.Lost, "before", b.Offset)
+		if o.o.Lost != nil {
+			o.o.Lost(b.Lost)
+		}
+	}
+	if len(b.Events) > 0 || b.Lost > 0 {
+		o.fold.Add(b, time.Now())
+		o.status.held.Store(int64(o.fold.Held()))
+	}
+	switch {
+	case err == nil:
+		if o.fails > 0 {
+			o.fails, o.retry = 0, backoff{}
+			o.status.fault(nil)
+			o.o.Logger.Info("the stream can be read again")
+		}
+		return nil
+	case limited.Err() != nil && errors.Is(err, limited.Err()):
+		return nil // the time to commit, or to stop
+	}
+	if o.fails == 0 {
+		o.o.Logger.Warn("the stream can't be read; trying again", "error", err)
+	}
+	o.status.fault(err)
+	if o.fails++; o.fails >= feedTries {
+		return fmt.Errorf("read the stream: %w", err)
+	}
+	o.retryAt = time.Now().Add(o.retry.next())
+	return nil
+}
+
+// commit commits what can be, until it is certain that it is stored. It returns errRestart if the
+// store stands elsewhere, or ctx's error.
+func (o *owner) commit(ctx context.Context) error {
+	o.last = time.Now()
+	c := o.fold.Take(o.last)
+	o.status.held.Store(int64(o.fold.Held()))
+	if c == nil {
+		return nil
+	}
+	events := o.fold.tally.events
+	retry, failing := backoff{}, false
+	for {
+		err := o.try(ctx, c)
+		if err == nil {
+			break
+		}
+		o.status.retries.Add(1)
+		o.status.fault(err)
+		if !failing {
+			failing = true
+			o.o.Logger.Warn("a commit failed; asking the store how far it is", "error", err)
+		}
+		// Whatever the error says, the stored progress is the only authority.
+		p, perr := o.progress(ctx)
+		if perr != nil {
+			return errors.Join(err, perr)
+		}
+		if p.Offset == c.After.Offset {
+			break
+		}
+		if p.Offset != c.Before {
+			return fmt.Errorf("%w: %d, neither %d nor %d", errRestart, p.Offset, c.Before, c.After.Offset)
+		}
+		sleep(ctx, retry.next())
+	}
+	if failing {
+		o.o.Logger.Info("the commit is stored")
+	}
+	took := time.Since(o.last)
+	o.last = o.last.Add(took)
+	o.counted = c.After.Offset
+	o.status.fault(nil)
+	o.status.committed(c, events)
+	if o.o.Committed != nil {
+		o.o.Committed(events, took)
+	}
+	if err := o.o.Source.Trim(c.After.Context); err != nil {
+		o.o.Logger.Warn("the stream can't be trimmed; it stays longer than it need", "before", c.After.Context, "error", err)
+	}
+	return nil
+}
+
+func (r *Runner) try(ctx context.Context, c *Commit) error {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	return r.o.Store.Commit(ctx, c)
+}
+
+// progress reads the stored progress, as long as it takes.
+func (r *Runner) progress(ctx context.Context) (Progress, error) {
+	for retry := (backoff{}); ; {
+		p, err := r.o.Store.Progress(ctx, r.o.Fold.Partition)
+		if err == nil {
+			return p, nil
+		}
+		if ctx.Err() != nil {
+			return Progress{}, ctx.Err()
+		}
+		if retry == (backoff{}) {
+			r.o.Logger.Warn("the stored progress can't be read; trying again", "error", err)
+		}
+		r.status.fault(err)
+		sleep(ctx, retry.next())
+	}
+}
+
+// backoff is the time between two tries: twice as long each time.
+type backoff struct{ last time.Duration }
+
+func (b *backoff) next() time.Duration {
+	b.last = min(max(2*b.last, leastBackoff), mostBackoff)
+	return b.last
+}
+
+// sleep waits, but not longer than ctx.
+func sleep(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
