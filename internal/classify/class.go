@@ -7,13 +7,13 @@ package classify
 type Class uint8
 
 const (
-	// Unknown: nothing speaks for a person or against.
+	// Unknown means that nothing speaks for a person or against.
 	Unknown Class = iota
-	// Human: a person, as far as can be known.
+	// Human is a person, as far as can be known.
 	Human
-	// Proxied: a person, through a mail provider's image proxy.
+	// Proxied is a person, through a mail provider's image proxy.
 	Proxied
-	// Machine: prefetch, scanner or bot.
+	// Machine is a prefetch, a scanner or a bot.
 	Machine
 
 	classCount

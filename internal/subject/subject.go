@@ -4,14 +4,11 @@
 package subject
 
 import (
-	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
-	"sync"
 )
 
 // Number stands for a person. 0 is nobody.
@@ -56,17 +53,9 @@ func (n *Number) UnmarshalText(b []byte) (err error) {
 const KeySize = 32
 
 // Hasher gives normalised addresses their numbers: the first eight bytes, big-endian, of
-// HMAC-SHA-256 under the key. It may be used concurrently.
+// HMAC-SHA-256 (RFC 2104) under the key. It may be used concurrently.
 type Hasher struct {
-	pool sync.Pool // of *state
-}
-
-// state is one HMAC under the key and room for what goes in and comes out of it. All of it is
-// overwritten by the next use.
-type state struct {
-	mac hash.Hash
-	in  []byte
-	out [sha256.Size]byte
+	inner, outer [sha256.BlockSize]byte // the key, masked for either of the two hashes
 }
 
 // NewHasher returns a Hasher under a key of KeySize bytes, which it copies.
@@ -74,37 +63,38 @@ func NewHasher(key []byte) (*Hasher, error) {
 	if len(key) != KeySize {
 		return nil, fmt.Errorf("subject key has %d bytes, not %d", len(key), KeySize)
 	}
-	key = append([]byte(nil), key...)
 	h := new(Hasher)
-	h.pool.New = func() any {
-		return &state{mac: hmac.New(sha256.New, key), in: make([]byte, 0, MaxAddress)}
+	copy(h.inner[:], key)
+	copy(h.outer[:], key)
+	for i := range h.inner {
+		h.inner[i] ^= 0x36
+		h.outer[i] ^= 0x5c
 	}
 	return h, nil
 }
 
 // Number is the number of an address in the form that Normalise gives it. It does not allocate,
 // and the bytes stay the caller's. The hash 0, which stands for nobody, becomes 1.
-func (h *Hasher) Number(normalised []byte) Number {
-	s := h.pool.Get().(*state)
-	s.in = append(s.in[:0], normalised...)
-	return h.finish(s)
-}
+func (h *Hasher) Number(normalised []byte) Number { return number(h, normalised) }
 
 // NumberOf is Number for a string.
-func (h *Hasher) NumberOf(normalised string) Number {
-	s := h.pool.Get().(*state)
-	s.in = append(s.in[:0], normalised...)
-	return h.finish(s)
+func (h *Hasher) NumberOf(normalised string) Number { return number(h, normalised) }
+
+// number is HMAC written out: crypto/hmac keeps its state on the heap, and so would need a pool.
+func number[T []byte | string](h *Hasher, address T) Number {
+	var room [sha256.BlockSize + MaxAddress]byte
+	sum := sha256.Sum256(append(append(room[:0], h.inner[:]...), address...))
+	var last [sha256.BlockSize + sha256.Size]byte
+	copy(last[:], h.outer[:])
+	copy(last[sha256.BlockSize:], sum[:])
+	sum = sha256.Sum256(last[:])
+	return somebody(binary.BigEndian.Uint64(sum[:]))
 }
 
-func (h *Hasher) finish(s *state) Number {
-	s.mac.Reset()
-	s.mac.Write(s.in) // a hash never fails
-	n := Number(binary.BigEndian.Uint64(s.mac.Sum(s.out[:0])))
-	clear(s.in) // an address does not lie about
-	h.pool.Put(s)
-	if n == 0 {
-		n = 1
+// somebody makes a hash the number of a person.
+func somebody(hash uint64) Number {
+	if hash == 0 {
+		return 1
 	}
-	return n
+	return Number(hash)
 }

@@ -84,7 +84,7 @@ func TestCreateAndLoad(t *testing.T) {
 	if other.Subject(who) == k.Subject(who) {
 		t.Error("two keyrings give a person the same number")
 	}
-	if _, err := other.Open(Click, text); err != ErrForged {
+	if _, err := other.Open(Click, text); !errors.Is(err, ErrForged) {
 		t.Errorf("another keyring opens the token: %v", err)
 	}
 }
@@ -112,7 +112,7 @@ func TestRotateAndRetire(t *testing.T) {
 	if bytes.Equal(minted, text) {
 		t.Error("the new key mints what the former did")
 	}
-	if _, err := first.Open(Open, minted); err != ErrForged {
+	if _, err := first.Open(Open, minted); !errors.Is(err, ErrForged) {
 		t.Errorf("a keyring without the new key opens its token: %v", err)
 	}
 
@@ -131,7 +131,7 @@ func TestRotateAndRetire(t *testing.T) {
 	if got := states(third); got != "1 retired, 2 active" {
 		t.Errorf("keys are %q", got)
 	}
-	if _, err := third.Open(Open, text); err != ErrForged {
+	if _, err := third.Open(Open, text); !errors.Is(err, ErrForged) {
 		t.Errorf("the retired key's token: %v, want ErrForged", err)
 	}
 	if _, err := third.Open(Open, minted); err != nil {

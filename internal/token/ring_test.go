@@ -35,7 +35,7 @@ func TestRingTakesUpARotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	minted := loaded(t, path).Append(nil, Click, sample)
-	if _, err := r.Open(Click, minted); err != ErrForged {
+	if _, err := r.Open(Click, minted); !errors.Is(err, ErrForged) {
 		t.Fatalf("before the refresh: %v, want ErrForged", err)
 	}
 	refresh(t, r, true)

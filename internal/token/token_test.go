@@ -101,7 +101,7 @@ func TestMutationsFail(t *testing.T) {
 			}
 			for bit := range rawLen * 8 {
 				raw[bit/8] ^= 1 << (bit % 8)
-				if got, err := k.Open(kind, []byte(encoding.EncodeToString(raw))); err != ErrForged || got != (Claims{}) {
+				if got, err := k.Open(kind, []byte(encoding.EncodeToString(raw))); !errors.Is(err, ErrForged) || got != (Claims{}) {
 					t.Fatalf("bit %d turned over: %+v, %v; want ErrForged", bit, got, err)
 				}
 				raw[bit/8] ^= 1 << (bit % 8)
@@ -158,7 +158,7 @@ func TestWhatIsNoToken(t *testing.T) {
 		{"another key's", Click, string(otherKey), ErrForged},
 	}
 	for _, tt := range tests {
-		if got, err := k.Open(tt.kind, []byte(tt.text)); err != tt.want || got != (Claims{}) {
+		if got, err := k.Open(tt.kind, []byte(tt.text)); !errors.Is(err, tt.want) || got != (Claims{}) {
 			t.Errorf("%s: %+v, %v; want %v", tt.name, got, err, tt.want)
 		}
 	}
@@ -237,11 +237,11 @@ func FuzzOpen(f *testing.F) {
 		case err == nil && !bytes.Equal(k.Append(nil, Kind(kind), c), text):
 			t.Fatalf("%q opens to %+v and was never minted", text, c)
 		case err == nil:
-		case err != ErrMalformed && err != ErrForged:
+		case !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrForged):
 			t.Fatalf("unexpected error %v", err)
 		case c != (Claims{}):
 			t.Fatalf("an error and the claims %+v", c)
-		case err == ErrForged && len(text) != TextLen:
+		case errors.Is(err, ErrForged) && len(text) != TextLen:
 			t.Fatalf("%d characters are forged, not malformed", len(text))
 		}
 	})
