@@ -224,11 +224,7 @@ func (c *Client) do(ctx context.Context, method, path, mediaType string, body io
 	req.Header.Set("Authorization", "Bearer "+c.key)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		var inner *url.Error
-		if errors.As(err, &inner) {
-			err = inner.Err // its text repeats method and URL
-		}
-		return nil, fmt.Errorf("no answer from %s (is `mailbeacon serve` running there?): %w", c.base, err)
+		return nil, c.noAnswer(err)
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp, nil
@@ -246,4 +242,34 @@ func problemOf(resp *http.Response) error {
 		e.Problem = api.Problem{Title: resp.Status, Status: resp.StatusCode, Detail: "this is not mailbeacon's private side that answers"}
 	}
 	return e
+}
+
+// Ready asks whether the server is fit for traffic, and why not. It needs no key.
+func (c *Client) Ready(ctx context.Context) (api.Ready, error) {
+	var ready api.Ready
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/readyz", nil)
+	if err != nil {
+		return ready, fmt.Errorf("ask %s: %w", c.base, err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return ready, c.noAnswer(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusServiceUnavailable {
+		return ready, problemOf(resp)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&ready); err != nil {
+		return ready, fmt.Errorf("read the answer of %s: %w", c.base, err)
+	}
+	return ready, nil
+}
+
+// noAnswer says that the server could not be reached; url.Error would repeat method and URL.
+func (c *Client) noAnswer(err error) error {
+	var inner *url.Error
+	if errors.As(err, &inner) {
+		err = inner.Err
+	}
+	return fmt.Errorf("no answer from %s (is `mailbeacon serve` running there?): %w", c.base, err)
 }

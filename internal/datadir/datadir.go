@@ -134,6 +134,29 @@ func (d *Dir) checkVersion() error {
 	return nil
 }
 
+// Inspect looks at a data folder without changing anything: whether it is one that this build can
+// use, and whether a process has it now.
+func Inspect(path string) (inUse bool, err error) {
+	if _, err := os.Stat(filepath.Join(path, versionFile)); err != nil {
+		return false, fmt.Errorf("data folder %s: %w: no %s file in it: %w", path, ErrForeign, versionFile, err)
+	}
+	d := &Dir{path: path}
+	if err := d.checkVersion(); err != nil {
+		return false, err
+	}
+	f, err := os.Open(d.Path(lockFile))
+	if err != nil {
+		return false, fmt.Errorf("data folder %s: %w", path, err)
+	}
+	defer f.Close()
+	// A shared lock that can't be had is a process's exclusive one.
+	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
+}
+
 // Fresh says whether this Open made the folder.
 func (d *Dir) Fresh() bool { return d.fresh }
 

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"mailbeacon/ingest/spool"
+	"mailbeacon/ingest/sqlite"
+	"mailbeacon/internal/api"
+	"mailbeacon/internal/client"
+	"mailbeacon/internal/datadir"
+	"mailbeacon/internal/token"
+)
+
+// finding is what one check found.
+type finding struct {
+	Check string `json:"check"`
+	OK    bool   `json:"ok"`
+	Says  string `json:"says"`
+}
+
+func newDoctorCommand(c *cli) *cobra.Command {
+	var data string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Check a data folder, and the server that runs in it",
+		Long: `Check a data folder: its version, keys and who may read them, the write-ahead log, free space, the
+databases from end to end (while no server runs there) and the server itself (while one does). It
+changes nothing. Exit code 1 where something is wrong.`,
+		Example: "  mailbeacon doctor\n  mailbeacon doctor --data /var/lib/mailbeacon --json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			found := examine(cmd.Context(), c.dataDir(data))
+			if err := c.printFindings(found, asJSON); err != nil {
+				return err
+			}
+			bad := 0
+			for _, f := range found {
+				if !f.OK {
+					bad++
+				}
+			}
+			if bad > 0 {
+				return fmt.Errorf("%d of %d checks found something wrong", bad, len(found))
+			}
+			return nil
+		},
+	}
+	dataFlag(cmd.Flags(), &data)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func (c *cli) printFindings(found []finding, asJSON bool) error {
+	if asJSON {
+		return c.printJSON(found)
+	}
+	for _, f := range found {
+		mark := "ok   "
+		if !f.OK {
+			mark = "WRONG"
+		}
+		if _, err := fmt.Fprintf(c.stdout, "%s  %-10s %s\n", mark, f.Check, f.Says); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// examine makes every check that makes sense.
+func examine(ctx context.Context, root string) []finding {
+	var found []finding
+	note := func(check, says string, err error) {
+		if err != nil {
+			says = err.Error()
+		}
+		found = append(found, finding{check, err == nil, says})
+	}
+	inUse, err := datadir.Inspect(root)
+	note("folder", fmt.Sprintf("%s, version %d%s", root, datadir.Version, map[bool]string{true: ", in use", false: ", not in use"}[inUse]), err)
+	if err != nil {
+		return found // whatever the rest says would be about something else
+	}
+	says, err := examineKeyring(filepath.Join(root, keyringFile))
+	note("keyring", says, err)
+	_, err = api.ReadAdminKey(root)
+	note("admin key", api.AdminKeyFile+" is there, for its owner only", err)
+	says, err = examineSpool(filepath.Join(root, spoolFolder))
+	note("spool", says, err)
+	says, err = examineSpace(root)
+	note("space", says, err)
+	if inUse {
+		says, err = examineServer(ctx, root)
+		note("server", says, err)
+		return found
+	}
+	for _, file := range []string{controlFile, countsFile} {
+		note(strings.TrimSuffix(file, ".db"), file+" is whole", examineDatabase(ctx, filepath.Join(root, file)))
+	}
+	return found
+}
+
+func examineKeyring(path string) (string, error) {
+	ring, err := token.LoadKeyring(path)
+	if err != nil {
+		return "", err
+	}
+	count := map[token.KeyState]int{}
+	for _, k := range ring.Keys() {
+		count[k.State]++
+	}
+	return fmt.Sprintf("%d active, %d live, %d retired", count[token.Active], count[token.Live], count[token.Retired]), nil
+}
+
+func examineSpool(path string) (string, error) {
+	sum, err := spool.Dump(io.Discard, nil, path, spool.DumpOptions{Frames: true})
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "none yet", nil
+	case err != nil:
+		return "", err
+	case sum.Damaged > 0:
+		return "", fmt.Errorf("%d damaged places in %d segments; `mailbeacon spool dump %s` shows them", sum.Damaged, sum.Segments, path)
+	}
+	return fmt.Sprintf("%d segments, %d events, no damage", sum.Segments, sum.Events), nil
+}
+
+// leastFree is the free space below which the log may soon have no room: a segment is prepared ahead
+// of the one that is written, and the databases write their logs besides.
+const leastFree = 256 << 20
+
+func examineSpace(root string) (string, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(root, &st); err != nil {
+		return "", fmt.Errorf("ask for free space: %w", err)
+	}
+	free := st.Bavail * uint64(st.Bsize) //nolint:gosec // a block has no negative size
+	if free < leastFree {
+		return "", fmt.Errorf("%d MiB free: a full disk loses events", free>>20)
+	}
+	return fmt.Sprintf("%d MiB free", free>>20), nil
+}
+
+func examineServer(ctx context.Context, root string) (string, error) {
+	cl, err := client.Find(client.Where{Data: root})
+	if err != nil {
+		return "", err
+	}
+	defer cl.Close()
+	ready, err := cl.Ready(ctx)
+	if err != nil {
+		return "", err
+	}
+	if !ready.Ready {
+		return "", fmt.Errorf("not ready: %s", strings.Join(ready.Reasons, "; "))
+	}
+	return "ready", nil
+}
+
+func examineDatabase(ctx context.Context, path string) error {
+	if _, err := os.Lstat(path); err != nil {
+		return err // opening would make a new one
+	}
+	type checked interface {
+		Check(ctx context.Context) error
+		Close() error
+	}
+	var db checked
+	var err error
+	if filepath.Base(path) == controlFile {
+		db, err = sqlite.OpenControl(ctx, path)
+	} else {
+		db, err = sqlite.OpenCounts(ctx, path)
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.Check(ctx), db.Close())
+}

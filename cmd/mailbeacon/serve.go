@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+
+	"mailbeacon/internal/api"
+	"mailbeacon/internal/client"
+	"mailbeacon/internal/config"
+	"mailbeacon/internal/datadir"
+)
+
+func newServeCommand(c *cli) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run everything on this machine: edge, fold, reports, admin API",
+		Long: `Run everything on this machine: the public edge that answers beacons and clicks, the write-ahead log,
+the fold into SQLite, and the private admin API. All of its data is in one folder.
+
+Each setting can also be a variable (MAILBEACON_PUBLIC_URL for --public-url) or a key in the YAML file
+that --config names; a flag comes before a variable, and that before the file.`,
+		Example: "  mailbeacon serve\n  mailbeacon serve --data /var/lib/mailbeacon --public-url https://t.example.com",
+		Args:    cobra.NoArgs,
+	}
+	config.Flags(cmd.Flags())
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, err := config.Load(cmd.Flags(), os.Environ())
+		if err != nil {
+			return usage(err)
+		}
+		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		return serve(ctx, c, cfg)
+	}
+	return cmd
+}
+
+// serve is the life of the server. Each step needs the ones before it, and what is deferred ends
+// them in the opposite order: no more requests, then no more events, then what they are kept in.
+func serve(ctx context.Context, c *cli, cfg *config.Serve) (err error) {
+	began := time.Now()
+	logger := newLogger(c.stderr, cfg)
+
+	dir, err := datadir.Open(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, dir.Close)
+
+	keys, err := openKeys(dir, logger)
+	if err != nil {
+		return err
+	}
+	state, err := openState(ctx, dir, cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, state.close)
+
+	events, err := openEvents(ctx, dir, cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, events.close)
+
+	public, private, err := listen(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(public, private)
+	notes := warnings(cfg, private.Addr())
+	if cfg.PublicURL == "" {
+		cfg.PublicURL = config.LocalURL(public.Addr())
+	}
+
+	edge, err := newEdge(cfg, keys, state, events, logger)
+	if err != nil {
+		return err
+	}
+	fold, err := newFold(cfg, state, events, logger)
+	if err != nil {
+		return err
+	}
+	metrics := newMetrics()
+	edge.measure(metrics)
+	events.measure(metrics)
+	state.measure(metrics)
+	fold.measure(metrics)
+	admin, err := newAdmin(cfg, keys, state, events, fold, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
+	if err != nil {
+		return err
+	}
+
+	if err := client.WriteAddr(dir.Root(), private.Addr()); err != nil {
+		return err
+	}
+	if err := datadir.WriteFile(dir.Path(edgeAddrFile), []byte(public.Addr().String()+"\n"), 0o600); err != nil {
+		return err
+	}
+
+	work := newParts(ctx, logger)
+	work.Go("take up rotated keys", keys.watch)
+	work.Go("follow the control log", state.follower.Run)
+	work.Go("fold", fold.runner.Run)
+	work.Serve("the public side", func() error { return edge.server.Serve(public) })
+	work.Serve("the admin side", func() error { return admin.Serve(private) })
+
+	logger.Info("ready", "edge", public.Addr().String(), "admin", private.Addr().String(), "took", time.Since(began).Round(time.Millisecond))
+	welcome(c.stdout, &greeting{
+		data: dir.Root(), fresh: dir.Fresh(), edge: public.Addr(), admin: private.Addr(), publicURL: cfg.PublicURL,
+		warnings: notes, recovery: events.recovery,
+	})
+
+	work.Wait()
+	logger.Info("stopping")
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.StopTimeout)
+	defer cancel()
+	err = errors.Join(edge.server.Shutdown(bound), admin.Shutdown(bound))
+	err = errors.Join(err, work.Stop())
+	logger.Info("stopped", "events_left_in_the_spool", events.left(fold))
+	return err
+}
+
+// edgeAddrFile is where the public side's address stands in the data folder, for whoever starts the
+// server on a port of the system's choice.
+const edgeAddrFile = "edge.addr"
+
+func newLogger(w interface{ Write([]byte) (int, error) }, cfg *config.Serve) *slog.Logger {
+	o := &slog.HandlerOptions{Level: cfg.LogLevel}
+	if cfg.LogFormat == config.LogJSON {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+// closing closes at the end of a function whose error it may set.
+func closing(err *error, closeIt func() error) {
+	*err = errors.Join(*err, closeIt())
+}
+
+func closeQuietly(listeners ...net.Listener) {
+	for _, ln := range listeners {
+		ln.Close() // after a stop they are closed already
+	}
+}
+
+func listen(ctx context.Context, cfg *config.Serve) (public, private net.Listener, err error) {
+	var lc net.ListenConfig
+	if public, err = lc.Listen(ctx, "tcp", cfg.Listen); err != nil {
+		return nil, nil, fmt.Errorf("setting listen: %w", err)
+	}
+	if private, err = lc.Listen(ctx, "tcp", cfg.Admin); err != nil {
+		public.Close()
+		return nil, nil, fmt.Errorf("setting admin: %w", err)
+	}
+	return public, private, nil
+}
+
+// newAdmin puts the private side together.
+func newAdmin(cfg *config.Serve, keys *keys, state *state, events *events, fold *fold, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
+	minter, err := newMinter(cfg, keys, state, events)
+	if err != nil {
+		return nil, err
+	}
+	handler, err := api.New(api.Options{
+		Campaigns: state.campaigns, Writer: state.campaignWriter, Consent: state.consentWriter,
+		Minter: minter, Counts: events.counts, Keys: keys.api,
+		NotReady: func() []string { return notReady(state, events, fold) },
+		Metrics:  metrics, Logger: logger, Version: version(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return api.NewServer(handler), nil
+}

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mailbeacon/ingest/aggregate"
+	"mailbeacon/ingest/spool"
+	"mailbeacon/ingest/sqlite"
+	"mailbeacon/internal/api"
+	"mailbeacon/internal/campaign"
+	"mailbeacon/internal/classify"
+	"mailbeacon/internal/config"
+	"mailbeacon/internal/consent"
+	"mailbeacon/internal/control"
+	"mailbeacon/internal/datadir"
+	"mailbeacon/internal/edge"
+	"mailbeacon/internal/intake"
+	"mailbeacon/internal/mint"
+	"mailbeacon/internal/preferences"
+	"mailbeacon/internal/token"
+	"mailbeacon/pixel"
+	"mailbeacon/redirect"
+)
+
+// Files of the data folder.
+const (
+	keyringFile  = "keyring.json"
+	controlFile  = "control.db"
+	snapshotFile = "control.snapshot"
+	countsFile   = "counts.db"
+	spoolFolder  = "spool"
+)
+
+// keys are the secrets: what tokens are made with, and who may use the API.
+type keys struct {
+	ring   *token.Ring
+	api    *api.Keys
+	logger *slog.Logger
+}
+
+func openKeys(dir *datadir.Dir, logger *slog.Logger) (*keys, error) {
+	path := dir.Path(keyringFile)
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		if err := mayCreateKeyring(dir); err != nil {
+			return nil, err
+		}
+		if _, err := token.CreateKeyring(path); err != nil {
+			return nil, fmt.Errorf("make the keyring: %w", err)
+		}
+	}
+	ring, err := token.OpenRing(path)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := api.EnsureAdminKey(dir.Root()); err != nil {
+		return nil, err
+	}
+	admin, err := api.LoadKeys(dir.Root(), logger)
+	if err != nil {
+		return nil, err
+	}
+	return &keys{ring, admin, logger}, nil
+}
+
+// mayCreateKeyring refuses a new keyring beside old data: every token in sent mail would be forged,
+// and every refusal would belong to somebody that nobody is any more.
+func mayCreateKeyring(dir *datadir.Dir) error {
+	if _, err := os.Lstat(dir.Path(controlFile)); err == nil {
+		return fmt.Errorf("%s is missing, but the folder has data: without the keys that it was made with, sent mail and refusals can't be recognised; put the file back from your backup", dir.Path(keyringFile))
+	}
+	return nil
+}
+
+// watch takes up a keyring that `mailbeacon keyring rotate` changed.
+func (k *keys) watch(ctx context.Context) error {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			changed, err := k.ring.Refresh()
+			if err != nil {
+				k.logger.Error("the changed keyring can't be used; the former one stays", "error", err)
+			} else if changed {
+				k.logger.Info("took up a changed keyring")
+			}
+		}
+	}
+}
+
+// state is what the control log says: campaigns, links, consent.
+type state struct {
+	log            *sqlite.ControlLog
+	follower       *control.Follower
+	campaigns      *campaign.Registry
+	campaignWriter *campaign.Writer
+	consent        *consent.Table
+	consentWriter  *consent.Writer
+}
+
+// openState folds the control log up to its end: nothing is served by what was agreed last week.
+func openState(ctx context.Context, dir *datadir.Dir, cfg *config.Serve, logger *slog.Logger) (*state, error) {
+	log, err := sqlite.OpenControl(ctx, dir.Path(controlFile))
+	if err != nil {
+		return nil, err
+	}
+	s := &state{log: log, campaigns: campaign.NewRegistry(), consent: consent.NewTable(cfg.Basis)}
+	s.follower, err = control.OpenFollower(control.FollowerOptions{
+		Log: log, Folders: []control.Folder{s.campaigns, s.consent}, Snapshot: dir.Path(snapshotFile), Logger: logger,
+	})
+	if err == nil {
+		err = s.follower.CatchUp(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("fold the control log: %w", err), log.Close())
+	}
+	s.campaignWriter = campaign.NewWriter(log, s.follower, s.campaigns)
+	s.consentWriter = consent.NewWriter(log, s.follower, s.consent)
+	return s, nil
+}
+
+func (s *state) close() error {
+	return errors.Join(s.follower.Close(), s.log.Close())
+}
+
+func (s *state) measure(reg *prometheus.Registry) { measureControl(reg, s.follower) }
+
+// events are what came in and what it adds up to.
+type events struct {
+	counts   *sqlite.Counts
+	spool    *spool.Spool
+	recovery spool.Recovery
+}
+
+func openEvents(ctx context.Context, dir *datadir.Dir, cfg *config.Serve, logger *slog.Logger) (*events, error) {
+	counts, err := sqlite.OpenCounts(ctx, dir.Path(countsFile))
+	if err != nil {
+		return nil, err
+	}
+	progress, err := counts.Progress(ctx, 0)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("read how far counting is: %w", err), counts.Close())
+	}
+	e := &events{counts: counts}
+	e.spool, e.recovery, err = spool.Open(spool.Options{
+		Dir: dir.Path(spoolFolder), SegmentBytes: cfg.SegmentBytes, Next: progress.Offset, Logger: logger,
+	})
+	if err != nil {
+		return nil, errors.Join(err, counts.Close())
+	}
+	return e, nil
+}
+
+func (e *events) close() error { return errors.Join(e.spool.Close(), e.counts.Close()) }
+
+func (e *events) measure(reg *prometheus.Registry) { measureSpool(reg, e.spool) }
+
+// left is how many events wait in the spool to be counted.
+func (e *events) left(f *fold) uint64 {
+	next, counted := e.spool.Stats().Next, f.runner.Stats().Offset
+	if next < counted {
+		return 0
+	}
+	return next - counted
+}
+
+// publicSide is what mail readers reach.
+type publicSide struct {
+	server      *edge.Server
+	intake      *intake.Intake
+	preferences *preferences.Handler
+}
+
+// redirectWait bounds how long a click waits for a link that is not known here yet; the registry's
+// own bound is shorter.
+const redirectWait = time.Second
+
+func newEdge(cfg *config.Serve, keys *keys, state *state, events *events, logger *slog.Logger) (*publicSide, error) {
+	classifier, err := newClassifier(cfg)
+	if err != nil {
+		return nil, err
+	}
+	proxies, err := intake.NewProxies(cfg.TrustedProxies, intake.XForwardedFor)
+	if err != nil {
+		return nil, err
+	}
+	p := &publicSide{}
+	p.intake, err = intake.New(intake.Options{
+		Tokens: keys.ring, Consent: state.consent, Classifier: classifier, Spool: events.spool, Proxies: proxies,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.preferences, err = preferences.New(preferences.Options{
+		Tokens: keys.ring, Choices: state.consent, Writer: state.consentWriter,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.server, err = edge.New(edge.Options{
+		Pixel: pixel.New(p.intake), Redirect: redirect.New(p.intake, state.campaigns, redirectWait), Preferences: p.preferences,
+		Limits:  edge.Limits{Conns: cfg.MaxConns, ConnsPerAddress: cfg.MaxConnsPerIP},
+		Trusted: proxies.Trusts, Logger: logger,
+	})
+	return p, err
+}
+
+func (p *publicSide) measure(reg *prometheus.Registry) {
+	measureEdge(reg, p.server)
+	measureIntake(reg, p.intake)
+	measurePreferences(reg, p.preferences)
+}
+
+func newClassifier(cfg *config.Serve) (*classify.Edge, error) {
+	var apple, dataCentres *classify.Ranges
+	var err error
+	if cfg.AppleEgress != "" {
+		if apple, err = classify.LoadEgress(cfg.AppleEgress); err != nil {
+			return nil, fmt.Errorf("setting apple-egress: %w", err)
+		}
+	}
+	if cfg.DataCentres != "" {
+		if dataCentres, err = classify.LoadNetworks(cfg.DataCentres); err != nil {
+			return nil, fmt.Errorf("setting data-centres: %w", err)
+		}
+	}
+	return classify.NewEdge(apple, dataCentres), nil
+}
+
+// fold is what counts.
+type fold struct{ runner *aggregate.Runner }
+
+func newFold(cfg *config.Serve, state *state, events *events, logger *slog.Logger) (*fold, error) {
+	id, epoch := events.spool.Identity()
+	o := aggregate.FoldOptions{Consent: state.consent, Campaigns: state.campaigns, Window: cfg.ClassifyWindow}
+	if cfg.ClassifyWindow == 0 {
+		o.Window, o.Judge = time.Millisecond, judgeAlone
+	}
+	runner, err := aggregate.NewRunner(aggregate.RunnerOptions{
+		Source: aggregate.SpoolSource{
+			Edge: id, Epoch: epoch, Trimmer: events.spool.Trim,
+			Reader: func(from uint64) (aggregate.SpoolReader, error) { return events.spool.Reader(from) },
+		},
+		Store: events.counts, Fold: o, Interval: cfg.CommitInterval, StopTimeout: cfg.StopTimeout, Logger: logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &fold{runner}, nil
+}
+
+// judgeAlone classifies an event without its neighbours.
+func judgeAlone(target int, all []classify.Sighting, _ int) classify.Class {
+	return classify.ClassOf(all[target].Kind, all[target].Signals)
+}
+
+func (f *fold) measure(reg *prometheus.Registry) { measureFold(reg, f.runner) }
+
+// newMinter makes what goes into mail.
+func newMinter(cfg *config.Serve, keys *keys, state *state, events *events) (*mint.Minter, error) {
+	return mint.New(mint.Options{
+		Ring: keys.ring, Consent: state.consent, Campaigns: state.campaigns, Links: state.campaignWriter,
+		Population: events.counts, PublicURL: cfg.PublicURL,
+	})
+}
+
+// foldPatience is how long counting may stand still before it keeps traffic away: events are safe in
+// the spool meanwhile, but a disk fills.
+const foldPatience = 10 * time.Second
+
+// notReady says why no traffic should come here.
+func notReady(state *state, events *events, fold *fold) []string {
+	var reasons []string
+	if err := events.spool.Healthy(); err != nil {
+		reasons = append(reasons, fmt.Sprintf("the spool takes no events: %v", err))
+	}
+	if state.follower.Stats().LogFailing {
+		reasons = append(reasons, "the control log can't be read")
+	}
+	if since, err := fold.runner.Fault(); err != nil && time.Since(since) > foldPatience {
+		reasons = append(reasons, fmt.Sprintf("nothing is counted since %s: %v", since.UTC().Format(time.RFC3339), err))
+	}
+	return reasons
+}
