@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
+	"testing"
 	"time"
 )
 
@@ -31,10 +33,15 @@ const browser = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (K
 
 // get sends one request and reads the whole answer. No error means that the answer was given.
 func (c *conn) get(path string, headers ...string) (status int, err error) {
+	return c.getAs(browser, path, headers...)
+}
+
+// getAs is get by another User-Agent.
+func (c *conn) getAs(agent, path string, headers ...string) (status int, err error) {
 	if err := c.c.SetDeadline(time.Now().Add(patience)); err != nil {
 		return 0, err
 	}
-	req := "GET " + path + " HTTP/1.1\r\nHost: t.example\r\nUser-Agent: " + browser + "\r\nAccept: image/avif,*/*;q=0.8\r\n"
+	req := "GET " + path + " HTTP/1.1\r\nHost: t.example\r\nUser-Agent: " + agent + "\r\nAccept: image/avif,*/*;q=0.8\r\n"
 	for _, h := range headers {
 		req += h + "\r\n"
 	}
@@ -50,6 +57,26 @@ func (c *conn) get(path string, headers ...string) (status int, err error) {
 		return 0, err
 	}
 	return resp.StatusCode, nil
+}
+
+// post sends a body with a key; whatever the answer is.
+func post(t *testing.T, target, key, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Authorization", "Bearer "+key)
+	req.Header.Set("User-Agent", secretAgent)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode < 400 {
+		t.Errorf("%s: status %d", body, resp.StatusCode)
+	}
 }
 
 // fetch opens a connection for one request.
