@@ -58,6 +58,9 @@ func serve(ctx context.Context, c *cli, cfg *config.Serve) (err error) {
 	}
 	defer closing(&err, dir.Close)
 
+	if err := wholeFolder(dir); err != nil {
+		return err
+	}
 	keys, err := openKeys(dir, logger)
 	if err != nil {
 		return err

@@ -29,15 +29,6 @@ import (
 	"mailbeacon/redirect"
 )
 
-// Files of the data folder.
-const (
-	keyringFile  = "keyring.json"
-	controlFile  = "control.db"
-	snapshotFile = "control.snapshot"
-	countsFile   = "counts.db"
-	spoolFolder  = "spool"
-)
-
 // keys are the secrets: what tokens are made with, and who may use the API.
 type keys struct {
 	ring   *token.Ring
@@ -48,9 +39,6 @@ type keys struct {
 func openKeys(dir *datadir.Dir, logger *slog.Logger) (*keys, error) {
 	path := dir.Path(keyringFile)
 	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
-		if err := mayCreateKeyring(dir); err != nil {
-			return nil, err
-		}
 		if _, err := token.CreateKeyring(path); err != nil {
 			return nil, fmt.Errorf("make the keyring: %w", err)
 		}
@@ -67,15 +55,6 @@ func openKeys(dir *datadir.Dir, logger *slog.Logger) (*keys, error) {
 		return nil, err
 	}
 	return &keys{ring, admin, logger}, nil
-}
-
-// mayCreateKeyring refuses a new keyring beside old data: every token in sent mail would be forged,
-// and every refusal would belong to somebody that nobody is any more.
-func mayCreateKeyring(dir *datadir.Dir) error {
-	if _, err := os.Lstat(dir.Path(controlFile)); err == nil {
-		return fmt.Errorf("%s is missing, but the folder has data: without the keys that it was made with, sent mail and refusals can't be recognised; put the file back from your backup", dir.Path(keyringFile))
-	}
-	return nil
 }
 
 // watch takes up a keyring that `mailbeacon keyring rotate` changed.

@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long anything may take before a test fails.
-const patience = 60 * time.Second
+const patience = 30 * time.Second
 
 // quick are settings under which much happens in a short time.
 var quick = []string{"--classify-window=100ms", "--commit-interval=20ms", "--segment-bytes=64KiB"}
@@ -53,19 +53,26 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// launch starts the binary without waiting for it.
-func launch(t *testing.T, path, data string, args ...string) *server {
+// newServer makes a server that does not run yet.
+func newServer(t *testing.T, path, data string, args ...string) *server {
 	t.Helper()
 	s := &server{t: t, data: data, ended: make(chan struct{})}
-	// An address of the run before would be taken for this one's.
-	for _, name := range []string{"edge.addr", "admin.addr"} {
-		if err := os.Remove(filepath.Join(data, name)); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EROFS) {
-			t.Fatal(err)
-		}
-	}
 	s.cmd = exec.Command(path, append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, args...)...)
 	s.cmd.Env = environ()
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
+	return s
+}
+
+// launch starts the binary without waiting for it.
+func launch(t *testing.T, path, data string, args ...string) *server {
+	t.Helper()
+	s := newServer(t, path, data, args...)
+	// An address of the run before would be taken for this one's.
+	for _, name := range []string{"edge.addr", "admin.addr"} {
+		if err := os.Remove(filepath.Join(data, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
 	s.run()
 	return s
 }
@@ -155,8 +162,7 @@ func (s *server) wait() int {
 	select {
 	case <-s.ended:
 	case <-time.After(patience):
-		_ = s.cmd.Process.Signal(syscall.SIGQUIT) // says where it hangs
-		<-s.ended
+		s.kill()
 		s.t.Fatalf("the server does not end:\n%s", &s.out)
 	}
 	return s.cmd.ProcessState.ExitCode()

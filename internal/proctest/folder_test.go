@@ -1,0 +1,223 @@
+package proctest
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// filled is a data folder with a lane's events in it, all counted, and the lane.
+func filled(t *testing.T) (string, *lane) {
+	t.Helper()
+	ctx, data := t.Context(), filepath.Join(t.TempDir(), "data")
+	s := start(t, data, quick...)
+	l := newLanes(ctx, t, s.client(), "spring", 1)[0]
+	c, err := dial(s.public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	for i := range 30 {
+		if _, err := c.get(l.path[i%kinds]); err != nil {
+			t.Fatal(err)
+		}
+		l.answered[i%kinds]++
+	}
+	s.drain()
+	s.stop()
+	return data, l
+}
+
+// TestBadFolder starts with folders that are not right. Each is refused with its cause, is not
+// changed by that, and is as good as before once it is mended.
+func TestBadFolder(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(t *testing.T, data string)
+		says  []string
+	}{
+		{"of a newer version", overwrite("VERSION", "999\n"), []string{"written by a newer mailbeacon", "version 999"}},
+		{"without a version", remove("VERSION"), []string{"not a mailbeacon data folder", "VERSION"}},
+		{"with a version that is none", overwrite("VERSION", "one"), []string{"no version number"}},
+		{"without the keyring", remove("keyring.json"), []string{"keyring.json is missing", "backup"}},
+		{"with a broken keyring", overwrite("keyring.json", "{"), []string{"keyring.json"}},
+		{"with a keyring that others can read", mode("keyring.json", 0o644), []string{"keyring.json", "others can read it"}},
+		{"with an admin key that others can read", mode("admin.key", 0o644), []string{"admin.key", "by others"}},
+		{"with an empty control log", overwrite("control.db", ""), []string{"control.db", "damaged", "empty"}},
+		{"with a control log that is none", overwrite("control.db", strings.Repeat("nonsense ", 1000)), []string{"control.db", "damaged"}},
+		{"with damaged counts", scribble("counts.db"), []string{"counts.db", "damaged"}},
+		{"without the control log", remove("control.db"), []string{"control.db is missing", "backup"}},
+		{"without the counts", remove("counts.db"), []string{"counts.db is missing", "backup"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			data, l := filled(t)
+			whole := copyFolder(t, data)
+			c.spoil(t, data)
+			before := listing(t, data)
+			s := launch(t, binary(t), data, quick...)
+			if code := s.wait(); code != 1 {
+				t.Errorf("exit code %d, want 1; it said:\n%s", code, &s.out)
+			}
+			for _, want := range c.says {
+				if !strings.Contains(s.out.String(), want) {
+					t.Errorf("it does not say %q:\n%s", want, &s.out)
+				}
+			}
+			if after := listing(t, data); after != before {
+				t.Errorf("the refused folder was changed:\n%s\nit was:\n%s", after, before)
+			}
+			mend(t, whole, data)
+			s = start(t, data, quick...)
+			l.check(t.Context(), t, s.client())
+			s.stop()
+		})
+	}
+}
+
+// TestFolderInUse starts a second server in a folder: it names the first one's process.
+func TestFolderInUse(t *testing.T) {
+	data := t.TempDir()
+	first := start(t, data, quick...)
+	second := newServer(t, binary(t), data)
+	second.run()
+	if code := second.wait(); code != 1 || !strings.Contains(second.out.String(), "in use by another process") {
+		t.Errorf("exit code %d: %s", code, &second.out)
+	}
+	if status, err := fetch(first.public, "/robots.txt"); err != nil || status != 200 {
+		t.Errorf("the first server: status %d, %v", status, err)
+	}
+	first.stop()
+}
+
+// TestFolderReadOnly starts as somebody who may not write.
+func TestFolderReadOnly(t *testing.T) {
+	data, l := filled(t)
+	s := newServer(t, binary(t), data, quick...)
+	if os.Geteuid() == 0 { // root may write everywhere
+		open755(t, data)
+		s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	} else if err := os.Chmod(data, 0o500); err != nil { //nolint:gosec // narrower than it was
+		t.Fatal(err)
+	}
+	s.run()
+	if code := s.wait(); code != 1 || !strings.Contains(s.out.String(), data) || !strings.Contains(s.out.String(), "permission denied") {
+		t.Errorf("exit code %d: %s", code, &s.out)
+	}
+	if err := os.Chmod(data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, data, quick...)
+	l.check(t.Context(), t, s.client())
+	s.stop()
+}
+
+// open755 lets others pass through a temporary folder's parents.
+func open755(t *testing.T, path string) {
+	t.Helper()
+	for dir := path; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // a test's folder
+			t.Fatal(err)
+		}
+	}
+}
+
+func overwrite(name, content string) func(*testing.T, string) {
+	return func(t *testing.T, data string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(data, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func remove(name string) func(*testing.T, string) {
+	return func(t *testing.T, data string) {
+		t.Helper()
+		if err := os.Remove(filepath.Join(data, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func mode(name string, m fs.FileMode) func(*testing.T, string) {
+	return func(t *testing.T, data string) {
+		t.Helper()
+		if err := os.Chmod(filepath.Join(data, name), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// scribble writes over the second half of a file.
+func scribble(name string) func(*testing.T, string) {
+	return func(t *testing.T, data string) {
+		t.Helper()
+		path := filepath.Join(data, name)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := len(b) / 2; i < len(b); i++ {
+			b[i] ^= 0x5a
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// copyFolder keeps a folder as it is.
+func copyFolder(t *testing.T, from string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "whole")
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// mend puts every file back as it was.
+func mend(t *testing.T, whole, data string) {
+	t.Helper()
+	if err := os.RemoveAll(data); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(data, os.DirFS(whole)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"keyring.json", "admin.key"} {
+		mode(name, 0o600)(t, data)
+	}
+}
+
+// listing is every file's name and content, but for the lock and what only a run leaves.
+func listing(t *testing.T, data string) string {
+	t.Helper()
+	var b strings.Builder
+	err := filepath.WalkDir(data, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		switch d.Name() {
+		case "lock", "edge.addr", "admin.addr":
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		b.WriteString(path + "\t" + fmt.Sprintf("%x", sha256.Sum256(content)) + "\n")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
