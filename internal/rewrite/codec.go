@@ -15,11 +15,11 @@ type codec interface {
 }
 
 // newCodec returns nil for an encoding that is not known, ok false for a body that can't be decoded.
-// mail is what raw is a part of.
-func newCodec(encoding string, raw, mail []byte) (c codec, ok bool) {
+// mailEOL is the line break of the mail that raw is a part of.
+func newCodec(encoding string, raw []byte, mailEOL string) (c codec, ok bool) {
 	eol := lineBreak(raw)
 	if eol == "" {
-		eol = lineBreak(mail)
+		eol = mailEOL
 	}
 	if eol == "" {
 		eol = "\r\n"
@@ -74,7 +74,9 @@ func (c *identityCodec) encode(edits []edit) ([]edit, bool) {
 		end := lineEnd(c.raw, edits[i].end, len(c.raw))
 		n := i + 1
 		for n < len(edits) && edits[n].start < end {
-			end = max(end, lineEnd(c.raw, edits[n].end, len(c.raw)))
+			if edits[n].end >= end { // else it was looked for already: a line may hold all edits
+				end = lineEnd(c.raw, edits[n].end, len(c.raw))
+			}
 			n++
 		}
 		line := span{start, start + len(bytes.TrimRight(c.raw[start:end], "\r\n"))}

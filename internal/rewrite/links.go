@@ -51,11 +51,12 @@ func resolve(raw string, base *url.URL, charset *text) address {
 	return encode(s, rest, charset)
 }
 
-// parseBase returns what relative addresses refer to, nil for a <base> that does not help.
+// parseBase returns what relative addresses refer to, nil for a <base> that does not help. One longer
+// than any URL may be is none: each of its links would repeat it.
 func parseBase(raw string) *url.URL {
 	s := strip(raw)
 	rest, ok := httpURL(s)
-	if !ok || rest == "" || placeholder(s) {
+	if !ok || rest == "" || len(s) > MaxURL || placeholder(s) {
 		return nil
 	}
 	base, err := url.Parse(s)
@@ -111,6 +112,10 @@ func placeholder(s string) bool {
 	return strings.Contains(low, "%7b%7b") || strings.Contains(low, "%7b%25") || strings.Contains(low, "*%7c")
 }
 
+// maxHost is what the longest host can take up in UTF-8: 253 characters of at most four bytes. It
+// bounds punycode, whose time grows with the square of the length.
+const maxHost = 4 * 253
+
 // encode makes an http address ASCII, the way a browser does before it asks for it, and leaves
 // one that is ASCII already as it is. rest is s without its scheme.
 func encode(s, rest string, charset *text) address {
@@ -126,6 +131,9 @@ func encode(s, rest string, charset *text) address {
 		return address{url: s}
 	}
 	if !plain(host) {
+		if len(host) > maxHost {
+			return address{kept: KeptInvalid}
+		}
 		name, port, hasPort := strings.Cut(host, ":")
 		ascii, err := idna.Lookup.ToASCII(name)
 		if err != nil || ascii == "" {

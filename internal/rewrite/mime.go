@@ -12,6 +12,7 @@ import (
 type walk struct {
 	*job
 	eml   []byte
+	eol   string // its line break, "" if it has none
 	edits []edit
 	parts int
 	html  int // HTML parts that are shown as the body
@@ -21,7 +22,7 @@ type walk struct {
 
 // message decides what changes in a mail.
 func (j *job) message(eml []byte) ([]edit, error) {
-	w := walk{job: j, eml: eml}
+	w := walk{job: j, eml: eml, eol: lineBreak(eml)}
 	top := parseEntity(eml, span{0, len(eml)})
 	if err := w.entity(top, "text/plain", 0); err != nil {
 		return nil, err
@@ -222,7 +223,7 @@ func identity(encoding string) bool {
 // leaf rewrites a text part.
 func (w *walk) leaf(e *entity, isHTML bool) error {
 	raw := w.eml[e.body.start:e.body.end]
-	c, ok := newCodec(e.encoding, raw, w.eml)
+	c, ok := newCodec(e.encoding, raw, w.eol)
 	if c == nil {
 		w.result.warn(WarnEncoding)
 		return nil

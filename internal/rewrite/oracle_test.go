@@ -119,10 +119,10 @@ func restored(src, out []byte, edits []edit) string {
 }
 
 // beyondOracle says whether a document has what the other tokenizer does not follow: SVG and MathML,
-// and comments in scripts, where it is wrong.
+// comments in scripts, where it is wrong, and ISO-2022-JP.
 func beyondOracle(src []byte) bool {
 	low := bytes.ToLower(src)
-	for _, s := range []string{"<svg", "<math", "<script", "\x00", "\r"} {
+	for _, s := range []string{"<svg", "<math", "<script", "\x00", "\r", "\x1b"} {
 		if bytes.Contains(low, []byte(s)) {
 			return true
 		}

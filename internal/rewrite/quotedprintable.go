@@ -12,6 +12,14 @@ type quotedPrintable struct {
 	eol     string
 	content []byte
 	lines   []qpLine // in order; the last is empty if the part ends in a line break
+	last    *qpPlace // nil before the first
+}
+
+// qpPlace is where place left off: without it, each edit of a long line would read that line anew.
+type qpPlace struct {
+	line        int
+	code, eol   span
+	raw, behind int // a place in the code, and how much of the content stands before it
 }
 
 // qpLine is where a line starts, in the encoded part and in its content.
@@ -70,21 +78,24 @@ func unhex(c byte) byte {
 
 func (q *quotedPrintable) decoded() []byte { return q.content }
 
-// place returns where the byte of the content at at is encoded.
+// place returns where the byte of the content at at is encoded. It is cheap if at only grows.
 func (q *quotedPrintable) place(at int) span {
 	n := sort.Search(len(q.lines), func(i int) bool { return q.lines[i].content > at }) - 1
-	start := q.lines[n]
-	code, eol := splitLine(q.raw, start.raw, lineEnd(q.raw, start.raw, len(q.raw)))
-	i, left := code.start, at-start.content
-	for i < code.end {
-		_, size := qpToken(q.raw, i, code.end)
-		if left == 0 {
-			return span{i, i + size}
-		}
-		i += size
-		left--
+	if q.last == nil || q.last.line != n || q.last.behind > at {
+		whole := q.lineSpan(n)
+		code, eol := splitLine(q.raw, whole.start, whole.end)
+		q.last = &qpPlace{line: n, code: code, eol: eol, raw: code.start, behind: q.lines[n].content}
 	}
-	return span{eol.start + left, eol.start + left + 1}
+	p := q.last
+	for ; p.raw < p.code.end; p.behind++ {
+		_, size := qpToken(q.raw, p.raw, p.code.end)
+		if p.behind == at {
+			return span{p.raw, p.raw + size}
+		}
+		p.raw += size
+	}
+	left := at - p.behind
+	return span{p.eol.start + left, p.eol.start + left + 1}
 }
 
 // line returns the line in which a place of the encoded part is.

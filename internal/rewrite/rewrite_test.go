@@ -61,6 +61,7 @@ func TestLinks(t *testing.T) {
 		{"empty", `<a href>x</a>`, "", "", "", KeptEmpty},
 		{"white", `<a href=" &#32; ">x</a>`, "", "", "", KeptEmpty},
 		{"no host", `<a href="http:///x">x</a>`, "", "", "", KeptInvalid},
+		{"host too long", `<a href="https://` + strings.Repeat("ü", 600) + `.example/">x</a>`, "", "", "", KeptInvalid},
 		{"one slash", `<a href="https:/e.org">x</a>`, "", "", "", KeptInvalid},
 		{"mustache", `<a href="https://e.org/{{ id }}">x</a>`, "", "", "", KeptPlaceholder},
 		{"mustache only", `<a href="{{ url }}">x</a>`, "", "", "", KeptPlaceholder},
