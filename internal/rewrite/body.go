@@ -74,7 +74,7 @@ func (b *bodyFinder) startTag(t *token, n tagName, st *stack) {
 		return // inert: neither content nor a body
 	}
 	switch {
-	case b.at < 0 && n.el == bodyElement:
+	case b.at < 0 && n.el == bodyElement && !swallows(st):
 		b.at = t.end
 		b.slide, b.done = b.revealed, !b.revealed
 	case b.at < 0 && n.el == framesetElement && b.first < 0:
@@ -85,6 +85,16 @@ func (b *bodyFinder) startTag(t *token, n tagName, st *stack) {
 	default:
 		b.content(t.start)
 	}
+}
+
+// swallows says whether an element is open in which a <body> is none and an image would not load.
+func swallows(st *stack) bool {
+	for _, el := range swallowing {
+		if st.open[el.id] > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (b *bodyFinder) endTag(t *token, n tagName) {
@@ -139,4 +149,5 @@ var (
 	breakElement    = elements["br"]
 	framesetElement = elements["frameset"]
 	noscriptElement = elements["noscript"]
+	swallowing      = []*element{elements["select"], elements["object"], svg, math}
 )

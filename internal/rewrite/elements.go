@@ -6,21 +6,22 @@ import "slices"
 type trait uint32
 
 const (
-	voidElement   trait = 1 << iota // has no content and no end tag
-	special                         // "special" in 13.2.4.2: end tags of other elements do not reach past it
-	barrier                         // ends the scope in which an end tag looks for its start tag
-	tableBarrier                    // ends the scope for the parts of a table
-	listBarrier                     // ends the scope of </li>
-	tablePart                       // looks in table scope
-	closesP                         // its start tag closes an open p
-	heading                         // h1 to h6
-	headContent                     // does not open the body
-	rawContent                      // its content is text: never on the stack
-	breakout                        // its start tag leaves SVG and MathML
-	foreignRoot                     // svg, math
-	htmlInForeign                   // HTML again, within SVG or MathML
-	transparent                     // special, but an li or dd start tag looks past it
-	structural                      // html, body: open to the end, whatever the tags say
+	voidElement  trait = 1 << iota // has no content and no end tag
+	special                        // "special" in 13.2.4.2: end tags of other elements do not reach past it
+	barrier                        // ends the scope in which an end tag looks for its start tag
+	tableBarrier                   // ends the scope for the parts of a table
+	listBarrier                    // ends the scope of </li>
+	tablePart                      // looks in table scope
+	closesP                        // its start tag closes an open p
+	heading                        // h1 to h6
+	headContent                    // does not open the body
+	rawContent                     // its content is text: never on the stack, but for the title of SVG
+	breakout                       // its start tag leaves SVG and MathML
+	foreignRoot                    // svg, math
+	htmlInSVG                      // HTML again, within SVG
+	htmlInMath                     // the same within MathML
+	transparent                    // special, but an li or dd start tag looks past it
+	structural                     // html, body: open to the end, whatever the tags say
 )
 
 // element is a known element. Unknown ones have none.
@@ -37,6 +38,8 @@ var elements = makeElements()
 var (
 	paragraph = elements["p"]
 	listItem  = elements["li"]
+	svg       = elements["svg"]
+	math      = elements["math"]
 )
 
 func makeElements() map[string]*element {
@@ -55,9 +58,9 @@ func makeElements() map[string]*element {
 		"dd", "details", "dir", "div", "dl", "dt", "fieldset", "figcaption", "figure", "footer", "form", "frameset", "h1",
 		"h2", "h3", "h4", "h5", "h6", "head", "header", "hgroup", "html", "li", "listing", "main", "marquee", "menu", "nav",
 		"object", "ol", "p", "pre", "search", "section", "select", "summary", "table", "tbody", "td", "template", "tfoot",
-		"th", "thead", "tr", "ul", "foreignobject", "desc")
+		"th", "thead", "tr", "ul", "foreignobject", "desc", "title", "mi", "mo", "mn", "ms", "mtext")
 	mark(barrier, "applet", "caption", "html", "table", "td", "th", "marquee", "object", "template", "foreignobject", "desc",
-		"button")
+		"title", "mi", "mo", "mn", "ms", "mtext", "button")
 	mark(tableBarrier, "html", "table", "template")
 	mark(listBarrier, "ol", "ul")
 	mark(tablePart, "table", "caption", "colgroup", "tbody", "thead", "tfoot", "tr", "td", "th")
@@ -72,7 +75,8 @@ func makeElements() map[string]*element {
 		"h3", "h4", "h5", "h6", "head", "hr", "i", "img", "li", "listing", "menu", "meta", "nobr", "ol", "p", "pre", "ruby",
 		"s", "small", "span", "strong", "strike", "sub", "sup", "table", "tt", "u", "ul", "var")
 	mark(foreignRoot, "svg", "math")
-	mark(htmlInForeign, "foreignobject", "desc")
+	mark(htmlInSVG, "foreignobject", "desc", "title")
+	mark(htmlInMath, "mi", "mo", "mn", "ms", "mtext")
 	mark(structural, "html", "body")
 	mark(transparent, "address", "div", "p")
 	mark(0, "a", "font")
@@ -188,7 +192,7 @@ func (s *stack) truncate(i int) {
 // tag was closed by "/>" where that counts.
 func (s *stack) start(n tagName, off, childless bool) {
 	if s.over > 0 {
-		if !childless && !n.is(voidElement|rawContent) {
+		if !childless && s.nests(n) {
 			s.push(n, off)
 		}
 		return
@@ -209,9 +213,14 @@ func (s *stack) start(n tagName, off, childless bool) {
 	if n.el.closes != nil {
 		s.closeAll(n.el)
 	}
-	if !childless && !n.is(voidElement|rawContent) {
+	if !childless && s.nests(n) {
 		s.push(n, off)
 	}
+}
+
+// nests says whether an element that is opened here has content in which others stand.
+func (s *stack) nests(n tagName) bool {
+	return !n.is(voidElement) && (!n.is(rawContent) || n.is(htmlInSVG) && s.foreign())
 }
 
 func (s *stack) push(n tagName, off bool) {
@@ -222,7 +231,8 @@ func (s *stack) push(n tagName, off bool) {
 		}
 		return
 	}
-	foreign := (s.foreign() || n.is(foreignRoot)) && !n.is(htmlInForeign)
+	foreign := n.is(foreignRoot) || s.foreign() &&
+		(!n.is(htmlInSVG) || s.open[math.id] > 0) && (!n.is(htmlInMath) || s.open[svg.id] > 0)
 	s.entries = append(s.entries, entry{el: n.el, hash: n.hash, off: off || s.isOff(), foreign: foreign})
 	s.open[n.slot()]++
 }

@@ -264,7 +264,7 @@ func (w *walk) leaf(e *entity, isHTML bool) error {
 // document decides what changes in a part, and wants the pixel only where it is still missing.
 func (w *walk) document(t *text, isHTML bool) ([]edit, error) {
 	if !isHTML {
-		return w.job.plain(t)
+		return w.plain(t)
 	}
 	pixel := w.o.Pixel
 	if w.pixel {

@@ -150,6 +150,11 @@ func checkHTML(t testing.TB, src []byte) {
 			t.Errorf("%q\nbecame %q\n%s", src, out, diff)
 		}
 	}
+	if !beyondTree(src) {
+		if problem := treeProblem(out, res.Pixel); problem != "" {
+			t.Errorf("%q\nbecame %q\n%s", src, out, problem)
+		}
+	}
 	if n := len(Links(src)); n != res.Rewritten {
 		t.Errorf("%q: %d links, %d rewritten", src, n, res.Rewritten)
 	}

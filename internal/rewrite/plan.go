@@ -13,7 +13,6 @@ type plan struct {
 	pixel  int     // where the pixel goes, -1 if nowhere
 	base   value   // of the first <base href>
 	amp    bool    // the document is AMP for email
-	pgp    bool    // a PGP-signed text stands in it
 }
 
 // hit is a link.

@@ -70,11 +70,14 @@ func newScanner(src []byte, start int) scanner {
 
 // next reads the next token into s.tok and says whether there was one.
 func (s *scanner) next() bool {
-	if s.unclosed >= 0 || s.pos >= len(s.src) {
+	if s.unclosed >= 0 {
 		return false
 	}
 	if s.raw != "" {
 		return s.rawText()
+	}
+	if s.pos >= len(s.src) {
+		return false
 	}
 	if s.src[s.pos] == '<' && s.markup() {
 		return s.unclosed < 0
