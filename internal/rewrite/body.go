@@ -1,6 +1,9 @@
 package rewrite
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // bodyFinder finds where the pixel goes: behind the first real <body> tag, or without one where a
 // browser would open the body by itself (13.2.6.4, the modes "initial" to "after head").
@@ -12,6 +15,9 @@ type bodyFinder struct {
 	first    int
 	noscript int // where the open noscript of the head starts, -1 for none
 	frames   bool
+	// swallowed says that an element came before any <body> in which a <body> is none and no image
+	// loads; where it ends is not always clear.
+	swallowed bool
 	// revealed says that a conditional that others than Outlook see is open; slide that <body>
 	// stood in one, so that the pixel goes behind the end of it.
 	revealed, slide bool
@@ -22,7 +28,7 @@ func (b *bodyFinder) init(src []byte) {
 }
 
 // place returns where the pixel goes once s has come to its end, -1 if there is no place.
-func (b *bodyFinder) place(s *scanner) int {
+func (b *bodyFinder) place(s *scanner, st *stack) int {
 	switch {
 	case b.at >= 0:
 		return b.at
@@ -30,7 +36,7 @@ func (b *bodyFinder) place(s *scanner) int {
 		return -1
 	case b.first >= 0:
 		return b.first
-	case s.unclosed >= 0:
+	case s.unclosed >= 0 || st.open[template.id] > 0:
 		return -1 // what came behind it would be swallowed
 	}
 	return len(b.src)
@@ -74,7 +80,7 @@ func (b *bodyFinder) startTag(t *token, n tagName, st *stack) {
 		return // inert: neither content nor a body
 	}
 	switch {
-	case b.at < 0 && n.el == bodyElement && !swallows(st):
+	case b.at < 0 && n.el == bodyElement && !b.swallowed:
 		b.at = t.end
 		b.slide, b.done = b.revealed, !b.revealed
 	case b.at < 0 && n.el == framesetElement && b.first < 0:
@@ -83,23 +89,14 @@ func (b *bodyFinder) startTag(t *token, n tagName, st *stack) {
 		b.noscript = t.start
 	case b.at < 0 && n.is(headContent):
 	default:
+		b.swallowed = b.swallowed || slices.Contains(swallowing, n.el)
 		b.content(t.start)
 	}
 }
 
-// swallows says whether an element is open in which a <body> is none and an image would not load.
-func swallows(st *stack) bool {
-	for _, el := range swallowing {
-		if st.open[el.id] > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-func (b *bodyFinder) endTag(t *token, n tagName) {
+func (b *bodyFinder) endTag(t *token, n tagName, st *stack) {
 	switch {
-	case b.done:
+	case b.done || b.at < 0 && st.open[template.id] > 0:
 	case b.at >= 0:
 		b.done = true
 	case n.el == noscriptElement:

@@ -38,6 +38,7 @@ var elements = makeElements()
 var (
 	paragraph = elements["p"]
 	listItem  = elements["li"]
+	head      = elements["head"]
 	svg       = elements["svg"]
 	math      = elements["math"]
 )
@@ -89,7 +90,6 @@ func makeElements() map[string]*element {
 			all[n].upTo = upTo
 		}
 	}
-	closes(barrier, []string{"body"}, "head")
 	closes(special, []string{"li"}, "li")
 	closes(special, []string{"dd", "dt"}, "dd", "dt")
 	closes(special, []string{"a"}, "a")
@@ -198,10 +198,25 @@ func (s *stack) start(n tagName, off, childless bool) {
 		return
 	}
 	if n.is(breakout) {
-		for s.foreign() {
-			s.truncate(len(s.entries) - 1)
-		}
+		s.breakOut()
 	}
+	if !s.foreign() {
+		s.closeFor(n)
+	}
+	if !childless && s.nests(n) {
+		s.push(n, off)
+	}
+}
+
+// breakOut closes the elements of SVG and MathML that stand around.
+func (s *stack) breakOut() {
+	for s.foreign() {
+		s.truncate(len(s.entries) - 1)
+	}
+}
+
+// closeFor closes the elements that a start tag of HTML closes.
+func (s *stack) closeFor(n tagName) {
 	if n.is(closesP) && s.open[paragraph.id] > 0 {
 		s.closeParagraph()
 	}
@@ -213,14 +228,12 @@ func (s *stack) start(n tagName, off, childless bool) {
 	if n.el.closes != nil {
 		s.closeAll(n.el)
 	}
-	if !childless && s.nests(n) {
-		s.push(n, off)
-	}
 }
 
-// nests says whether an element that is opened here has content in which others stand.
+// nests says whether an element that is opened here has content in which others stand. No link stands
+// in a head, and it ends before its end tag where content comes: it is as if there were none.
 func (s *stack) nests(n tagName) bool {
-	return !n.is(voidElement) && (!n.is(rawContent) || n.is(htmlInSVG) && s.foreign())
+	return !n.is(voidElement) && n.el != head && (!n.is(rawContent) || n.is(htmlInSVG) && s.foreign())
 }
 
 func (s *stack) push(n tagName, off bool) {
@@ -284,6 +297,9 @@ func (s *stack) end(n tagName) {
 			s.overOff = 0
 		}
 		return
+	}
+	if n.el == paragraph || n.el == breakElement {
+		s.breakOut()
 	}
 	if n.is(structural) || !n.is(heading) && s.open[n.slot()] == 0 {
 		return

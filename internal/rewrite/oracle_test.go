@@ -8,7 +8,6 @@ import (
 	"io"
 	"mime/quotedprintable"
 	"strings"
-	"testing"
 
 	"golang.org/x/net/html"
 )
@@ -121,17 +120,19 @@ func restored(src, out []byte, edits []edit) string {
 // beyondOracle says whether a document has what the other tokenizer does not follow: SVG and MathML,
 // comments in scripts, where it is wrong, and ISO-2022-JP.
 func beyondOracle(src []byte) bool {
-	low := bytes.ToLower(src)
-	for _, s := range []string{"<svg", "<math", "<script", "\x00", "\r", "\x1b"} {
-		if bytes.Contains(low, []byte(s)) {
-			return true
-		}
-	}
-	return false
+	return mentions(src, "<svg", "<math", "<script", "\x00", "\r", "\x1b")
+}
+
+// reporter is what testing and rapid have in common.
+type reporter interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
 }
 
 // checkHTML rewrites a document and holds the result against everything that must be true of it.
-func checkHTML(t testing.TB, src []byte) {
+func checkHTML(t reporter, src []byte) {
 	t.Helper()
 	j := job{o: everything}
 	edits, err := j.html(plainText(src))
@@ -151,7 +152,9 @@ func checkHTML(t testing.TB, src []byte) {
 		}
 	}
 	if !beyondTree(src) {
-		if problem := treeProblem(out, res.Pixel); problem != "" {
+		// "off" reaches further here than there, and so does SVG, where the nesting is broken.
+		links := !mentions(src, "data-mailbeacon", "<svg", "<math")
+		if problem := treeProblem(out, res.Pixel, links); problem != "" {
 			t.Errorf("%q\nbecame %q\n%s", src, out, problem)
 		}
 	}

@@ -67,7 +67,7 @@ func makePlan(src []byte) *plan {
 	p.stack.reset(false)
 	s := newScanner(src, 0)
 	p.walk(&s)
-	p.pixel = p.body.place(&s)
+	p.pixel = p.body.place(&s, &p.stack)
 	return &p.plan
 }
 
@@ -88,7 +88,7 @@ func (p *planner) walk(s *scanner) {
 		case endToken:
 			n := nameOf(p.src[t.name.start:t.name.end])
 			p.endTag(n)
-			p.body.endTag(t, n)
+			p.body.endTag(t, n, &p.stack)
 			p.stack.end(n)
 		case commentToken:
 			p.body.comment(t)

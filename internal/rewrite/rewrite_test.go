@@ -186,7 +186,7 @@ func TestPixelPlace(t *testing.T) {
 	}
 	for _, src := range []string{
 		"<!-- open", "<html><head><title>open", "<head><style>x", "<html lang=", "<frameset><frame src=x></frameset><noframes><body>x</noframes>",
-		"<!doctype", "<script>x</script", "<title>", "<style>", "<script>",
+		"<!doctype", "<script>x</script", "<title>", "<style>", "<script>", "<template><p>x",
 	} {
 		got, res, err := HTML(nil, []byte(src), Options{Pixel: testPixel})
 		if err != nil || string(got) != src || res.Pixel || len(res.Warnings) != 1 || res.Warnings[0] != WarnNoPlace {
