@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"io"
 	"mime/quotedprintable"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/html"
@@ -91,12 +92,15 @@ func differ(was, is html.Token) string {
 			continue
 		}
 		isLink := was.Data == "a" || was.Data == "area" || strings.HasPrefix(was.Data, "v:")
-		if !isLink || a.Key != "href" || b.Key != "href" || !strings.HasPrefix(strings.Trim(b.Val, " \t\r\n\f"), "https://t.example/c/") {
+		if !isLink || a.Key != "href" || b.Key != "href" || !strings.HasPrefix(bareURL(b.Val), "https://t.example/c/") {
 			return fmt.Sprintf("%q became %q", was, is)
 		}
 	}
 	return ""
 }
+
+// bareURL takes away what a browser does not count.
+func bareURL(s string) string { return strings.TrimFunc(s, func(r rune) bool { return r <= ' ' }) }
 
 // restored takes edits back: what is left of out without them must be src without them.
 func restored(src, out []byte, edits []edit) string {
@@ -151,6 +155,7 @@ func checkHTML(t reporter, src []byte) {
 			t.Errorf("%q\nbecame %q\n%s", src, out, diff)
 		}
 	}
+	checkQuoting(t, src)
 	if !beyondTree(src) {
 		// "off" reaches further here than there, and so does SVG, where the nesting is broken.
 		links := !mentions(src, "data-mailbeacon", "<svg", "<math")
@@ -168,6 +173,34 @@ func checkHTML(t reporter, src []byte) {
 	again, res2, err := HTML(nil, out, everything)
 	if err != nil || res2.Rewritten != res.Rewritten || res.Pixel && !bytes.Contains(again, []byte(testPixel)) {
 		t.Errorf("%q\nbecame %q\nagain: %+v, then %+v, %v", src, out, res, res2, err)
+	}
+}
+
+// checkQuoting rewrites a document with addresses that have to be escaped and may need quotes.
+func checkQuoting(t reporter, src []byte) {
+	t.Helper()
+	const awkward = `https://t.example/c/?a=1&lt=2"'<>` + "`/"
+	out, res, err := HTML(nil, src, Options{Pixel: testPixel, Href: func(Link) (string, bool, error) { return awkward, true, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if beyondOracle(src) {
+		return
+	}
+	if diff := sameTokens(src, out, res.Pixel); diff != "" {
+		t.Errorf("%q\nbecame %q\n%s", src, out, diff)
+	}
+	found := 0
+	for _, tok := range tokens(out) {
+		for i, a := range tok.Attr {
+			first := !slices.ContainsFunc(tok.Attr[:i], func(b html.Attribute) bool { return b.Key == a.Key })
+			if first && a.Key == "href" && bareURL(a.Val) == awkward {
+				found++
+			}
+		}
+	}
+	if found != res.Rewritten {
+		t.Errorf("%q\nbecame %q\n%d new addresses, %d are read", src, out, res.Rewritten, found)
 	}
 }
 

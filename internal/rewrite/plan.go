@@ -17,7 +17,7 @@ type plan struct {
 
 // hit is a link.
 type hit struct {
-	value      span // of the address, without the white space around it
+	value      span // of the address, without the white space around it in quotes
 	quote      byte
 	name       int // behind the tag's name: white space follows, a line may be broken here
 	close      int // at the tag's ">" or "/>": a line may be broken here too
@@ -150,7 +150,10 @@ func (p *planner) endTag(n tagName) {
 // addHit notes a link and, unless its tag names it, begins to gather its label.
 func (p *planner) addHit(t *token, n tagName, off, childless bool) {
 	v := t.attrs[hrefAttr]
-	h := hit{value: trim(p.src, v.span), quote: v.quote, name: t.name.end, close: t.end - 1, off: off}
+	h := hit{value: v.span, quote: v.quote, name: t.name.end, close: t.end - 1, off: off}
+	if v.quote != 0 { // quotes that a bare value gets must stand around all of it
+		h.value = trim(p.src, v.span)
+	}
 	if t.slash {
 		h.close--
 	}

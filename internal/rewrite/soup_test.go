@@ -9,7 +9,7 @@ import (
 
 // scraps are what documents are made of, whole and broken.
 var scraps = []string{
-	`<a href="https://e.org/1">`, `<a href='https://e.org/2'>`, `<a href=https://e.org/3>`, `<a href=https://e.org/4/>`, `<A HREF = "HTTP://E.ORG/5?a=1&amp;b=2&copy=3">`, `<a href="{{x}}">`,
+	`<a href="https://e.org/1">`, `<a href='https://e.org/2'>`, `<a href=https://e.org/3>`, `<a href=https://e.org/4/>`, `<A HREF = "HTTP://E.ORG/5?a=1&amp;b=2&copy=3">`, `<a href="{{x}}">`, "<a href=\x01https://e.org/11\x02>", "<a href='\x01https://e.org/12 \x02'>",
 	`<a x='>' href="https://e.org/6" href=y>`, "<a\nhref=\" https://e.org/7\n\"/>", `<area href=https://e.org/8>`, `<a href="https://e.org/9" data-mailbeacon=off>`, `</a>`, "x", " ", "\n", "&amp;", "<", ">",
 	`"`, `'`, "=", "/", "--", "!", "-->", "<!--", "<!-->", "--!>", "<!doctype html>", "<!x>", "<?x>", "</>", "</ x>", "<!--[if mso]>", "<![endif]-->", "<!--[if !mso]><!-->", "<!--<![endif]-->",
 	"<![if !mso]>", "<![endif]>", "<![CDATA[", "]]>", "<html>", "</html>", "<head>", "</head>", "<body>", `<body class='x'>`, "</body>", "<title>", "</title>", "<title/>", "<style>", "</style>",
