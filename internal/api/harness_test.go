@@ -208,3 +208,5 @@ func good(t testing.TB, a *answer, status int, into any) {
 		a.into(t, into)
 	}
 }
+
+func newLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }

@@ -30,7 +30,7 @@ func (a *API) stream(op *huma.Operation, doc streamDoc, serve func(context.Conte
 			a.explain(err, op.OperationID).write(w)
 		default:
 			if !errors.Is(err, errGone) && r.Context().Err() == nil {
-				a.explain(err, op.OperationID)
+				_ = a.explain(err, op.OperationID) // for the log; the answer has begun
 			}
 			x.interrupt()
 			panic(http.ErrAbortHandler)
