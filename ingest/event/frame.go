@@ -168,10 +168,10 @@ func Resync(b []byte) (skip int, found bool) {
 		}
 		skip += i
 		_, err := ParseFrameHeader(b[skip:])
-		switch err {
-		case nil:
+		switch {
+		case err == nil:
 			return skip, true
-		case ErrFrameShort:
+		case errors.Is(err, ErrFrameShort):
 			return skip, false
 		}
 		skip++
