@@ -15,14 +15,18 @@ import (
 	"mailbeacon/ingest/event"
 )
 
+// Sizes of a segment.
 const (
-	defaultSegmentBytes = 8 << 20
-	minSegmentBytes     = 4 << 10
-	maxSegmentBytes     = 1 << 30
-	defaultStall        = 5 * time.Second
-	defaultLinger       = 5 * time.Millisecond
-	defaultRetry        = 10 * time.Millisecond
-	maxRetry            = time.Second
+	DefaultSegmentBytes = 8 << 20
+	MinSegmentBytes     = 4 << 10
+	MaxSegmentBytes     = 1 << 30
+)
+
+const (
+	defaultStall  = 5 * time.Second
+	defaultLinger = 5 * time.Millisecond
+	defaultRetry  = 10 * time.Millisecond
+	maxRetry      = time.Second
 
 	// maxBatch is the most events in one commit; an Append beyond waits for the next.
 	maxBatch = 4096
@@ -80,10 +84,10 @@ func (o *Options) complete() error {
 		return errors.New("spool: no folder given")
 	}
 	if o.SegmentBytes == 0 {
-		o.SegmentBytes = defaultSegmentBytes
+		o.SegmentBytes = DefaultSegmentBytes
 	}
-	if o.SegmentBytes < minSegmentBytes || o.SegmentBytes > maxSegmentBytes {
-		return fmt.Errorf("spool: segment size %d is not between %d and %d bytes", o.SegmentBytes, minSegmentBytes, maxSegmentBytes)
+	if o.SegmentBytes < MinSegmentBytes || o.SegmentBytes > MaxSegmentBytes {
+		return fmt.Errorf("spool: segment size %d is not between %d and %d bytes", o.SegmentBytes, MinSegmentBytes, MaxSegmentBytes)
 	}
 	if o.Next > maxNumber {
 		return fmt.Errorf("spool: the consumer's position %d can't be", o.Next)

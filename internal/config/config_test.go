@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 	"pgregory.net/rapid"
 
+	"mailbeacon/ingest/spool"
 	"mailbeacon/internal/consent"
 )
 
@@ -45,7 +46,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := &Serve{
 		Data: "mailbeacon-data", Listen: ":8080", Admin: "127.0.0.1:8081", Basis: consent.BasisSubject,
-		ClassifyWindow: 15 * time.Second, CommitInterval: time.Second, SegmentBytes: 64 << 20,
+		ClassifyWindow: 15 * time.Second, CommitInterval: time.Second, SegmentBytes: spool.DefaultSegmentBytes,
 		MaxConns: 16384, MaxConnsPerIP: 1024, StopTimeout: 10 * time.Second, LogFormat: LogText, LogLevel: slog.LevelInfo,
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -135,9 +136,10 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		{"classify-window", "11m", "right would be 0s to 10m0s"},
 		{"commit-interval", "0s", "right would be 10ms to 1m0s"},
 		{"segment-bytes", "64 megs", "KiB"},
-		{"segment-bytes", "1KiB", "64KiB to 4GiB"},
-		{"segment-bytes", "9223372036854775807GiB", "64KiB to 4GiB"},
-		{"segment-bytes", "-64MiB", "64KiB to 4GiB"},
+		{"segment-bytes", "1KiB", "64KiB to 1GiB"},
+		{"segment-bytes", "9223372036854775807GiB", "64KiB to 1GiB"},
+		{"segment-bytes", "1073741825B", "64KiB to 1GiB"},
+		{"segment-bytes", "-64MiB", "64KiB to 1GiB"},
 		{"trusted-proxies", "10.0.0.0/8,x", `holds "x"`},
 		{"trusted-proxies", "10.0.0.1/8", "right would be 10.0.0.0/8"},
 		{"trusted-proxies", "0.0.0.0/0", "everybody"},
@@ -169,6 +171,20 @@ func TestWrongValuesAreNamed(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What is allowed here must not be refused by the spool later.
+func TestSegmentBytesFitTheSpool(t *testing.T) {
+	t.Parallel()
+	for _, v := range []string{"64KiB", "8MiB", "1GiB"} {
+		got, err := load(t, []string{"--segment-bytes", v}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.SegmentBytes < spool.MinSegmentBytes || got.SegmentBytes > spool.MaxSegmentBytes {
+			t.Errorf("%s: the spool takes %d to %d bytes", v, spool.MinSegmentBytes, spool.MaxSegmentBytes)
+		}
 	}
 }
 
@@ -268,9 +284,9 @@ func TestDocShowsEverySetting(t *testing.T) {
 func TestSizesRoundTrip(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.Int64Range(64<<10, 4<<30).Draw(t, "n")
+		n := rapid.Int64Range(1, 8<<30).Draw(t, "n")
 		var got int64
-		if reason := size(&got, sizeText(n), 64<<10, 4<<30); reason != "" || got != n {
+		if reason := size(&got, sizeText(n), 1, 8<<30); reason != "" || got != n {
 			t.Fatalf("%s: got %d %s", sizeText(n), got, reason)
 		}
 	})

@@ -52,8 +52,8 @@ var settings = []Setting{
 	{"commit-interval", "DURATION", "1s", "how often counts are written to the store", func(s *Serve, v string) string {
 		return duration(&s.CommitInterval, v, 10*time.Millisecond, time.Minute)
 	}},
-	{"segment-bytes", "SIZE", "64MiB", "size of a file of the write-ahead log", func(s *Serve, v string) string {
-		return size(&s.SegmentBytes, v, 64<<10, 4<<30)
+	{"segment-bytes", "SIZE", "8MiB", "size of a file of the write-ahead log, 64KiB to 1GiB", func(s *Serve, v string) string {
+		return size(&s.SegmentBytes, v, 64<<10, 1<<30)
 	}},
 	{"trusted-proxies", "NETWORKS", "", "networks of reverse proxies whose forwarded addresses are believed, with commas between: 10.0.0.0/8,2001:db8::/32", func(s *Serve, v string) string {
 		return networks(&s.TrustedProxies, v)
