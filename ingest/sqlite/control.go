@@ -67,7 +67,6 @@ func (l *ControlLog) append(ctx context.Context, records []control.Record) (cont
 	err = l.db.update(ctx, func(t *tx) error {
 		ctx := context.WithoutCancel(ctx) // see update
 		insert := t.query("entry_append")
-		defer insert.Close()
 		for i := range records {
 			r := &records[i]
 			body := r.Body

@@ -131,7 +131,7 @@ func (t *tx) apply(ctx context.Context, c *aggregate.Commit) error {
 
 // sketches is a table of sketches within a transaction.
 type sketches struct {
-	get, put *sql.Stmt
+	get, put query
 	old, new []byte
 }
 
@@ -271,7 +271,7 @@ func (u *union) end(all []aggregate.UniqueCount) []aggregate.UniqueCount {
 }
 
 // each calls fn for every row of a query.
-func each(ctx context.Context, q *sql.Stmt, args []any, fn func(*sql.Rows) error) error {
+func each(ctx context.Context, q query, args []any, fn func(*sql.Rows) error) error {
 	rows, err := q.QueryContext(ctx, args...)
 	if err != nil {
 		return err

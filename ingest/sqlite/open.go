@@ -48,8 +48,8 @@ type database struct {
 	schema  schema
 	writer  *sql.DB // one connection
 	reader  *sql.DB
-	writing map[string]*sql.Stmt
-	reading map[string]*sql.Stmt
+	writing map[string]query
+	reading map[string]query
 }
 
 // open opens the file of a schema, makes it where it is missing, and brings it to the newest
@@ -66,7 +66,7 @@ func open(ctx context.Context, path string, s schema) (*database, error) {
 	}
 	d := &database{path: path, schema: s}
 	if err := d.connect(ctx); err != nil {
-		d.Close()
+		_ = d.Close() // the failure before is the news
 		return nil, fmt.Errorf("open database %s: %w", path, explain(err))
 	}
 	return d, nil
@@ -100,7 +100,7 @@ func (d *database) connect(ctx context.Context) error {
 // Close writes the log back into the file and releases it. Calls under way must have returned.
 func (d *database) Close() error {
 	var errs []error
-	for _, stmts := range []map[string]*sql.Stmt{d.reading, d.writing} {
+	for _, stmts := range []map[string]query{d.reading, d.writing} {
 		for _, s := range stmts {
 			errs = append(errs, s.Close())
 		}

@@ -114,13 +114,13 @@ func (s schema) migrate(ctx context.Context, db *sql.DB) error {
 
 // prepare compiles every query of the schema: a query that does not fit the tables stops the start
 // and not the first call.
-func (s schema) prepare(ctx context.Context, db *sql.DB) (map[string]*sql.Stmt, error) {
+func (s schema) prepare(ctx context.Context, db *sql.DB) (map[string]query, error) {
 	dir := path.Join("sql", s.name)
 	entries, err := fs.ReadDir(files, dir)
 	if err != nil {
 		return nil, err
 	}
-	stmts := map[string]*sql.Stmt{}
+	stmts := map[string]query{}
 	for _, e := range entries {
 		name, isQuery := strings.CutSuffix(e.Name(), ".sql")
 		if !isQuery {
@@ -134,7 +134,7 @@ func (s schema) prepare(ctx context.Context, db *sql.DB) (map[string]*sql.Stmt, 
 		if err != nil {
 			return stmts, fmt.Errorf("query %s: %w", name, err)
 		}
-		stmts[name] = stmt
+		stmts[name] = query{stmt}
 	}
 	return stmts, nil
 }

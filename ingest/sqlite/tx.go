@@ -6,6 +6,9 @@ import (
 	"fmt"
 )
 
+// query is a prepared statement that its database, or its transaction, closes: whoever uses it does not.
+type query struct{ *sql.Stmt }
+
 // tx is a write transaction under way. It lives as long as the function it was given to.
 type tx struct {
 	*sql.Tx
@@ -13,8 +16,8 @@ type tx struct {
 }
 
 // query is the named query within the transaction.
-func (t *tx) query(name string) *sql.Stmt {
-	return t.Stmt(named(t.d.writing, name))
+func (t *tx) query(name string) query {
+	return query{t.Stmt(named(t.d.writing, name).Stmt)}
 }
 
 // update runs fn in a write transaction: wholly or not at all, durable once it returns nil. After
@@ -27,7 +30,7 @@ func (d *database) update(ctx context.Context, fn func(*tx) error) error {
 	if err != nil {
 		return explain(err)
 	}
-	defer conn.Close() // back into the pool
+	defer func() { _ = conn.Close() }() // back into the pool
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -45,9 +48,9 @@ func (d *database) update(ctx context.Context, fn func(*tx) error) error {
 }
 
 // read is the named query on the readers.
-func (d *database) read(name string) *sql.Stmt { return named(d.reading, name) }
+func (d *database) read(name string) query { return named(d.reading, name) }
 
-func named(stmts map[string]*sql.Stmt, name string) *sql.Stmt {
+func named(stmts map[string]query, name string) query {
 	s, ok := stmts[name]
 	if !ok {
 		panic("sqlite: no query is named " + name)

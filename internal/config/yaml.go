@@ -22,7 +22,7 @@ func readYAML(name string, content []byte) (map[string]given, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("read the settings in %s: %w", base, err)
 	}
-	if decoder.Decode(new(yaml.Node)) != io.EOF {
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read the settings in %s: there is more than one document in it", base)
 	}
 	root := doc.Content[0]
