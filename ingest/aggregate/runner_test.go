@@ -37,7 +37,9 @@ type memorySpool struct {
 	opened  []uint64
 }
 
-func newSpool() *memorySpool { return &memorySpool{grown: make(chan struct{}), lost: map[uint64]uint64{}} }
+func newSpool() *memorySpool {
+	return &memorySpool{grown: make(chan struct{}), lost: map[uint64]uint64{}}
+}
 
 func (s *memorySpool) append(all ...event.Event) {
 	s.mu.Lock()

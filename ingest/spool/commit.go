@@ -142,7 +142,7 @@ func (c *committer) heal() {
 		return
 	}
 	if err := c.roll(); err != nil {
-		c.s.fail(err)
+		_ = c.s.fail(err)
 		c.failed()
 		return
 	}

@@ -223,13 +223,13 @@ func (d *dumper) guess(f File, size int64, h *header) bool {
 func (d *dumper) frames(name string, sc *scanner, end *uint64, last bool) error {
 	for {
 		f, off, dmg, err := sc.next()
-		if dmg != nil && err == io.EOF && last {
+		if dmg != nil && errors.Is(err, io.EOF) && last {
 			d.print(dumpDamage{"unfinished", name, dmg.from, dmg.to - dmg.from, dmg.reason.Error()},
 				"  @%d unfinished: %s", dmg.from, dmg.reason)
 		} else if dmg != nil {
 			d.damage(name, dmg.from, dmg.to, dmg.reason.Error())
 		}
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -236,7 +236,7 @@ func (r *Reader) fill(buf []event.Event) (first uint64, n int, err error) {
 				return first, n, nil
 			}
 			offset := r.at + event.FrameHeaderSize + int64(at+m)*event.Size
-			r.s.quarantine(r.seg, &damage{offset, offset + event.Size, bad})
+			_ = r.s.quarantine(r.seg, &damage{offset, offset + event.Size, bad})
 			r.pos++
 		}
 		if r.pos >= r.frame.Next() {
@@ -272,10 +272,10 @@ func (r *Reader) advance() (bool, error) {
 		r.scan.limit = size
 		f, off, dmg, err := r.scan.next()
 		if dmg != nil {
-			r.s.quarantine(r.seg, dmg)
+			_ = r.s.quarantine(r.seg, dmg)
 		}
 		switch {
-		case err == io.EOF || err == nil && f.First >= end:
+		case errors.Is(err, io.EOF) || err == nil && f.First >= end:
 			// Whatever lies behind end in this segment is not of the spool: the next segment has the say.
 			r.scan.off, r.scan.expected = size, end
 			if r.pos < end {

@@ -128,7 +128,7 @@ func (s *Spool) start(next uint64) error {
 		if forbidden(err) {
 			return fmt.Errorf("spool: folder %s may not be written to: %w", s.dir, err)
 		}
-		s.fail(err)
+		_ = s.fail(err)
 		c.failures = 1
 		c.failed()
 	}
@@ -157,7 +157,7 @@ func (r *recovery) run() error {
 		return err
 	}
 	id, found, err := readIdentity(s.fs, s.path(identityName))
-	if err != nil && err != errIdentity {
+	if err != nil && !errors.Is(err, errIdentity) {
 		return err
 	}
 	if err := r.identify(id, found, err); err != nil {
@@ -229,10 +229,10 @@ func (r *recovery) readHead(g *found) error {
 	}
 	b := make([]byte, headerSize+event.FrameHeaderSize+event.Size)
 	n, err := readFull(f, b, 0)
-	for try := 1; err != nil && err != io.EOF && try < readTries; try++ {
+	for try := 1; err != nil && !errors.Is(err, io.EOF) && try < readTries; try++ {
 		n, err = readFull(f, b, 0)
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		g.reason = fmt.Errorf("header can't be read: %w", err)
 		return nil
 	}

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -21,7 +22,7 @@ func (r *recovery) examine(g *found) error {
 	switch _, _, _, err := sc.next(); {
 	case err == nil:
 		return nil
-	case err != io.EOF:
+	case !errors.Is(err, io.EOF):
 		return fmt.Errorf("spool: read segment %s: %w", g.name, err)
 	}
 	bad, err := r.setAside(g, g.name, g.reason)
@@ -110,7 +111,7 @@ func walk(sc *scanner) (walked, error) {
 	for tries := 0; ; {
 		f, off, dmg, err := sc.next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			w.tail = dmg
 			return w, nil
 		case err != nil:

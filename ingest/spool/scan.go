@@ -140,7 +140,7 @@ func (sc *scanner) frameAt(off int64) (f event.Frame, reason, err error) {
 		return f, nil, err
 	}
 	f, reason = event.ParseFrame(b)
-	if reason == event.ErrFrameShort && f.Count != 0 && off+int64(f.Len()) <= sc.limit {
+	if errors.Is(reason, event.ErrFrameShort) && f.Count != 0 && off+int64(f.Len()) <= sc.limit {
 		if b, err = sc.bytes(off, f.Len()); err != nil {
 			return f, nil, err
 		}
@@ -187,7 +187,7 @@ func (sc *scanner) read(b []byte, off int64) (int, error) {
 	if err == nil {
 		return len(b), nil
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		clear(b[n:])
 		sc.unreadable = true
 		return len(b), nil

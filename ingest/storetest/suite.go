@@ -54,7 +54,7 @@ func Run(t *testing.T, b Backend) {
 			f := &fixture{b: b, place: t.TempDir()}
 			f.open(t)
 			t.Cleanup(func() {
-				if err := f.Store.Close(); err != nil {
+				if err := f.Close(); err != nil {
 					t.Errorf("close: %v", err)
 				}
 			})
