@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"sync"
 	"testing"
 
 	"mailbeacon/ingest/aggregate"
@@ -121,29 +120,5 @@ func populations(t *testing.T, f *fixture) {
 		t.Errorf("population %v, %v", p, err)
 	} else {
 		f.within(t, name(50_000), p[0].People, 50_000)
-	}
-}
-
-func populationsConcurrent(t *testing.T, f *fixture) {
-	who := hashes(5, 80)
-	var wg sync.WaitGroup
-	for i := range 8 {
-		wg.Go(func() {
-			if err := f.AddPopulation(t.Context(), []aggregate.Population{{Campaign: 1, Hashes: who[i*10 : i*10+10]}}); err != nil {
-				t.Error(err)
-			}
-		})
-		wg.Go(func() {
-			if err := f.commit(t.Context(), uint32(i), 0, 1); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	if p, err := f.Populations(t.Context(), 1); err != nil || len(p) != 1 || p[0].People != 80 {
-		t.Errorf("population %v, %v, want 80", p, err)
-	}
-	if n := f.sum(t, 1); n != 8 {
-		t.Errorf("%d counted, want 8", n)
 	}
 }
