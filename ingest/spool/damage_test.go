@@ -297,6 +297,7 @@ func TestIdentity(t *testing.T) {
 		{"untouched", func(*faultfs.FS, []string) {}, result{true, true, false}, false},
 		{"identity gone", func(d *faultfs.FS, _ []string) { d.Delete(at(spool.IdentityName)) }, result{true, true, false}, false},
 		{"identity damaged", func(d *faultfs.FS, _ []string) { d.Put(at(spool.IdentityName), []byte("?")) }, result{true, true, false}, true},
+		{"identity of no version", func(d *faultfs.FS, _ []string) { d.Put(at(spool.IdentityName), spool.IdentityFile(1, 2, 0)) }, result{true, true, false}, true},
 		{"segments gone", func(d *faultfs.FS, names []string) {
 			for _, n := range names {
 				d.Delete(at(n))

@@ -33,7 +33,7 @@ func (id identity) encode() []byte {
 	return b
 }
 
-var errIdentity = errors.New("identity fails its checksum")
+var errIdentity = errors.New("identity fails its checksum or holds impossible values")
 
 func parseIdentity(b []byte) (identity, error) {
 	if len(b) < identitySize || [4]byte(b) != identityMagic ||
@@ -42,6 +42,9 @@ func parseIdentity(b []byte) (identity, error) {
 	}
 	if b[4] > formatVersion {
 		return identity{}, ErrNewer
+	}
+	if b[4] != formatVersion || !allZero(b[5:8]) || !allZero(b[24:identitySize-4]) {
+		return identity{}, errIdentity
 	}
 	return identity{binary.LittleEndian.Uint64(b[8:]), binary.LittleEndian.Uint64(b[16:])}, nil
 }
