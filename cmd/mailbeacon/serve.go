@@ -116,7 +116,7 @@ func serve(ctx context.Context, c *cli, cfg *config.Serve) (err error) {
 	work.Go("take up rotated keys", keys.watch)
 	work.Go("follow the control log", state.follower.Run)
 	work.Go("fold", fold.runner.Run)
-	work.Serve("the public side", func() error { return edge.server.Serve(public) })
+	work.Serve("the public side", func() error { return edge.serve(public) })
 	work.Serve("the admin side", func() error { return admin.Serve(private) })
 
 	logger.Info("ready", "edge", public.Addr().String(), "admin", private.Addr().String(), "took", time.Since(began).Round(time.Millisecond))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
@@ -191,6 +192,14 @@ func newEdge(cfg *config.Serve, keys *keys, state *state, events *events, logger
 		Trusted: proxies.Trusts, Logger: logger,
 	})
 	return p, err
+}
+
+// serve answers until Shutdown, which may come before it began.
+func (p *publicSide) serve(ln net.Listener) error {
+	if err := p.server.Serve(ln); !errors.Is(err, edge.ErrStopped) {
+		return err
+	}
+	return nil
 }
 
 func (p *publicSide) measure(reg *prometheus.Registry) {

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"mailbeacon/internal/config"
+)
+
+// shell runs commands against one data folder.
+type shell struct {
+	t    *testing.T
+	data string
+}
+
+// serving starts a server for the test's length and returns what runs commands against it.
+func serving(t *testing.T) *shell {
+	t.Helper()
+	b := &shell{t, filepath.Join(t.TempDir(), "data")}
+	t.Cleanup(b.boot())
+	return b
+}
+
+// boot starts a server in this process and returns what stops it.
+func (b *shell) boot() (stop func()) {
+	b.t.Helper()
+	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	config.Flags(fs)
+	if err := fs.Parse([]string{"--data", b.data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--classify-window", "50ms", "--commit-interval", "10ms"}); err != nil {
+		b.t.Fatal(err)
+	}
+	cfg, err := config.Load(fs, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- serve(ctx, &cli{stdout: io.Discard, stderr: io.Discard, env: noEnv}, cfg) }()
+	stop = func() {
+		cancel()
+		if err := <-ended; err != nil {
+			b.t.Errorf("the server ended with %v", err)
+		}
+	}
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(b.data, edgeAddrFile)); err != nil {
+			continue
+		}
+		if _, _, code := b.run("", "campaign", "list"); code == exitOK {
+			return stop
+		}
+	}
+	stop()
+	b.t.Fatal("the server does not come up")
+	return nil
+}
+
+func noEnv(string) string { return "" }
+
+// run runs a command in the data folder.
+func (b *shell) run(stdin string, args ...string) (stdout, stderr string, code int) {
+	b.t.Helper()
+	var out, errs bytes.Buffer
+	c := &cli{stdout: &out, stderr: &errs, stdin: strings.NewReader(stdin), env: func(name string) string {
+		if name == "MAILBEACON_DATA" {
+			return b.data
+		}
+		return ""
+	}}
+	code = c.execute(b.t.Context(), newRootCommand(c), args)
+	return out.String(), errs.String(), code
+}
+
+// TestCommands goes through the commands in the order in which a person would.
+func TestCommands(t *testing.T) {
+	b := serving(t)
+	html := filepath.Join(t.TempDir(), "mail.html")
+	if err := os.WriteFile(html, []byte(`<p><a href="https://example.com/">x</a></p>`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args  string
+		stdin string
+		code  int
+		says  string // on stdout, or stderr where code is not 0
+	}{
+		{"campaign add spring --title Spring", "", 0, "campaign spring is number 1"},
+		{"campaign add spring", "", 1, "exists"},
+		{"campaign add Spring!", "", 2, "name"},
+		{"campaign list", "", 0, "Spring"},
+		{"campaign show spring", "", 0, "number"},
+		{"campaign show winter", "", 1, "no such campaign"},
+		{"campaign", "", 2, "needs a subcommand: add, list, show"},
+		{"campaign remove spring", "", 2, `no subcommand "remove"`},
+		{"link add spring https://example.com/a --label A", "", 0, "1"},
+		{"link add spring javascript:alert(1)", "", 2, "http"},
+		{"link list spring", "", 0, "https://example.com/a"},
+		{"link set spring 1 https://example.com/b", "", 0, ""},
+		{"link set spring 9 https://example.com/b", "", 1, ""},
+		{"message render spring --to ann@example.com --html " + html, "", 0, "/o/"},
+		{"message render spring --to - --html " + html, "ann@example.com\n", 0, "/o/"},
+		{"message render spring --html " + html, "", 2, "needs --to"},
+		{"message render spring --to ann@example.com", "", 2, "--html"},
+		{"message render spring --to nobody --html " + html, "", 2, "to has no @"},
+		{"message render spring --to ann@example.com --html /nowhere.html", "", 2, "/nowhere.html"},
+		{"message recipients spring", `{"to":"ann@example.com"}` + "\n", 0, "pixel_url"},
+		{"delivery add spring --id one --delivered 10", "", 0, "10 delivered"},
+		{"delivery add spring --delivered 10", "", 2, "needs --id"},
+		{"consent set ann@example.com --opens refused", "", 0, "in effect"},
+		{"consent set ann@example.com", "", 2, "name what was decided"},
+		{"consent set ann@example.com --opens maybe", "", 2, "opens"},
+		{"consent show ann@example.com", "", 0, "refused"},
+		{"message render spring --to ann@example.com --html " + html, "", 0, "/c/"},
+		{"report spring", "", 0, "10 delivered"},
+		{"report spring --csv", "", 0, "delivered"},
+		{"report spring --csv --json", "", 2, "exclude each other"},
+		{"report winter", "", 1, "no such campaign"},
+		{"key add mailer", "", 0, ""},
+		{"key list", "", 0, "mailer"},
+		{"key revoke mailer", "", 0, "revoked"},
+		{"key revoke mailer", "", 1, "mailer"},
+		{"keyring list", "", 0, "active"},
+		{"keyring rotate", "", 0, "key 2 is active"},
+		{"keyring retire 1", "no\n", 2, "not confirmed"},
+		{"keyring retire 2 --yes", "", 1, "active"},
+		{"keyring retire one", "", 2, "no key's number"},
+		{"keyring retire 1", "1\n", 0, "key 1 is retired"},
+		{"doctor", "", 0, "ready"},
+		{"spool dump " + b.data + "/spool", "", 0, "segment"},
+		{"spool dump /nowhere", "", 1, "/nowhere"},
+		{"version", "", 0, "mailbeacon"},
+		{"report spring --server http://127.0.0.1:1", "", 1, "no answer"},
+		{"report spring --key wrong", "", 1, ""},
+		{"report spring --nonsense", "", 2, "nonsense"},
+		{"nonsense", "", 2, "nonsense"},
+	} {
+		stdout, stderr, code := b.run(c.stdin, strings.Fields(c.args)...)
+		where := stdout
+		if c.code != 0 {
+			where = stderr
+		}
+		if code != c.code || !strings.Contains(where, c.says) {
+			t.Errorf("%s: exit code %d, want %d with %q; it said:\n%s%s", c.args, code, c.code, c.says, stdout, stderr)
+		}
+	}
+}
+
+// TestJSON asks everything that prints for JSON.
+func TestJSON(t *testing.T) {
+	b := serving(t)
+	for _, args := range []string{
+		"campaign add spring --json", "campaign list --json", "campaign show spring --json",
+		"link add spring https://example.com/ --json", "link list spring --json", "link set spring 1 https://example.com/b --json",
+		"delivery add spring --id one --delivered 1 --json", "consent set ann@example.com --clicks granted --json",
+		"consent show ann@example.com --json", "report spring --json", "key add mailer --json", "key list --json",
+		"key revoke mailer --json", "keyring rotate --json", "keyring list --json", "keyring retire 1 --yes --json",
+		"doctor --json", "version --json",
+	} {
+		stdout, stderr, code := b.run("", strings.Fields(args)...)
+		if code != exitOK || !json.Valid([]byte(stdout)) {
+			t.Errorf("%s: exit code %d, %q, %s", args, code, stdout, stderr)
+		}
+	}
+}
+
+// TestDoctor looks at folders that are not well.
+func TestDoctor(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name  string
+		spoil func(data string) error
+		says  string
+	}{
+		{"nothing there", os.RemoveAll, "not a mailbeacon data folder"},
+		{"newer", func(d string) error { return os.WriteFile(filepath.Join(d, "VERSION"), []byte("9\n"), 0o600) }, "newer mailbeacon"},
+		{"open keyring", func(d string) error { return os.Chmod(filepath.Join(d, keyringFile), 0o644) }, "others can read it"},
+		{"no control log", func(d string) error { return os.Remove(filepath.Join(d, controlFile)) }, controlFile},
+		{"damaged counts", func(d string) error { return os.WriteFile(filepath.Join(d, countsFile), []byte("nonsense"), 0o600) }, "damaged"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := stoppedFolder(t)
+			if out, stderr, code := b.run("", "doctor"); code != exitOK {
+				t.Fatalf("a folder that is well: %s%s", out, stderr)
+			}
+			if err := c.spoil(b.data); err != nil {
+				t.Fatal(err)
+			}
+			if out, stderr, code := b.run("", "doctor"); code != exitFailure || !strings.Contains(out, c.says) {
+				t.Errorf("exit code %d, want %q:\n%s%s", code, c.says, out, stderr)
+			}
+		})
+	}
+}
+
+// stoppedFolder is a folder that a server made and left.
+func stoppedFolder(t *testing.T) *shell {
+	t.Helper()
+	b := &shell{t, filepath.Join(t.TempDir(), "data")}
+	b.boot()()
+	return b
+}
