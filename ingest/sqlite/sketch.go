@@ -9,6 +9,7 @@ import (
 // A stored sketch is a version byte and, in version 1, the library's encoding of a HyperLogLog of
 // 2^14 registers: exact but for one in some ten thousand while it is small, 0.8 % (standard
 // deviation) beyond some six thousand people. Small ones take 2 to 4 bytes a person, large ones 16 KiB.
+// FORMAT.md has the bytes.
 const (
 	sketchVersion   = 1
 	sketchPrecision = 14

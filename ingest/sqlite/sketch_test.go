@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bytes"
 	"encoding/hex"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -18,8 +19,8 @@ func TestFormatExamples(t *testing.T) {
 	// Two hashes that share their first 14 bits, one whose next 11 are zero, and one of them twice.
 	few := []uint64{0xFFFC_8000_0000_0001, 0xFFFD_0000_0000_0000, 0x0004_0000_2000_0000, 0xFFFD_0000_0000_0000}
 	many := make([]uint64, 100_000)
-	for i := range many {
-		many[i] = uint64(i+1) * 0x9e3779b97f4a7c15
+	for i, r := 0, rand.New(rand.NewPCG(1, 2)); i < len(many); i++ {
+		many[i] = r.Uint64()
 	}
 	for name, c := range map[string]struct {
 		hashes []uint64
