@@ -90,9 +90,14 @@ func compare(ctx context.Context, out io.Writer, o *options, dir string, rounds 
 			if servers[i] == nil {
 				continue
 			}
+			meter := time.AfterFunc(o.load.warmUp, servers[i].startMeter)
 			r, err := o.load.run(ctx, servers[i].addr, c.picker(ours.mail))
+			meter.Stop()
 			if err != nil {
 				return fmt.Errorf("load %s: %w", c.name, err)
+			}
+			if r.Processor, err = servers[i].readMeter(); err != nil {
+				return fmt.Errorf("ask for the processor time of %s: %w", c.name, err)
 			}
 			c.results = append(c.results, r)
 		}

@@ -41,6 +41,8 @@ type result struct {
 	P999     time.Duration     `json:"p999_ns"`
 	Max      time.Duration     `json:"max_ns"`
 	Errors   map[string]uint64 `json:"errors"`
+	// Processor is what the server used meanwhile, 0 where it is not known.
+	Processor time.Duration `json:"processor_ns,omitempty"`
 }
 
 func (r *result) failed() (n uint64) {

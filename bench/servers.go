@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -24,6 +25,8 @@ type process struct {
 	addr string
 	data string // mailbeacon's data folder
 	log  *bytes.Buffer
+
+	since atomic.Int64 // processor time when the meter was started, in nanoseconds
 }
 
 // stop ends the process and waits for it. It may be called on nil.

@@ -53,11 +53,11 @@ func errorLines(errs map[string]uint64) string {
 // printComparison shows the median of each contender's rounds, and ratios to the first contender
 // round by round: the machine's speed drifts, so only what ran side by side is compared.
 func printComparison(w io.Writer, contenders []*contender) error {
-	t := newTable("", "requests/s", "of bare", "p50 ms", "p99 ms", "of bare", "p99.9 ms", "errors")
+	t := newTable("", "requests/s", "of bare", "p50 ms", "p99 ms", "of bare", "p99.9 ms", "server µs", "errors")
 	base := contenders[0].results
 	for _, c := range contenders {
 		if len(c.results) == 0 {
-			t.AppendRow(table.Row{c.name, "-", "", "", "", "", "", c.skipped})
+			t.AppendRow(table.Row{c.name, "-", "", "", "", "", "", "", c.skipped})
 			continue
 		}
 		var errs uint64
@@ -71,6 +71,8 @@ func printComparison(w io.Writer, contenders []*contender) error {
 			fmt.Sprintf("%.2f", median(c.results, func(_ int, r *result) float64 { return float64(r.P99) / 1e6 })),
 			fmt.Sprintf("%.2f", median(c.results, func(i int, r *result) float64 { return float64(r.P99) / float64(base[i].P99) })),
 			fmt.Sprintf("%.2f", median(c.results, func(_ int, r *result) float64 { return float64(r.P999) / 1e6 })),
+			// Processor time of the server per request: what the ratios come from once the machine is busy.
+			fmt.Sprintf("%.1f", median(c.results, func(_ int, r *result) float64 { return float64(r.Processor) / 1e3 / float64(r.Answered) })),
 			errs,
 		})
 	}
