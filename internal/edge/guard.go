@@ -2,7 +2,6 @@ package edge
 
 import (
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -205,62 +204,4 @@ func limitKey(addr netip.Addr) netip.Addr {
 		return addr
 	}
 	return network.Addr()
-}
-
-// conn is one admitted connection.
-type conn struct {
-	net.Conn
-	guard     *guard
-	addr      netip.Addr  // what it is counted by; zero if it is not
-	heard     atomic.Bool // the peer sent something
-	lingering atomic.Bool // the peer is still sending, and has an answer to read
-	closed    atomic.Bool
-}
-
-func (c *conn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if n > 0 && !c.heard.Load() {
-		c.heard.Store(true)
-	}
-	return n, err
-}
-
-// Write drops what is written to a peer that never said a word: fasthttp says 408 to a connection
-// that a browser opened in advance, and the browser would show that as the answer to its next click.
-func (c *conn) Write(b []byte) (int, error) {
-	if !c.heard.Load() {
-		return len(b), nil
-	}
-	return c.Conn.Write(b)
-}
-
-func (c *conn) Close() error {
-	if c.closed.Swap(true) {
-		return nil
-	}
-	if c.lingering.Load() {
-		linger(c.Conn)
-	}
-	err := c.Conn.Close()
-	c.guard.forget(c)
-	return err
-}
-
-const (
-	lingerTime  = 500 * time.Millisecond
-	lingerBytes = 256 << 10
-)
-
-// linger half-closes a connection and takes in what the peer still sends, for a short while.
-// Closing with unread input makes the kernel reset the connection, and the peer might lose the
-// answer that tells it what was wrong.
-func linger(c net.Conn) {
-	tcp, ok := c.(*net.TCPConn)
-	if !ok {
-		return
-	}
-	if tcp.CloseWrite() != nil || tcp.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
-		return
-	}
-	_, _ = io.CopyN(io.Discard, tcp, lingerBytes)
 }
