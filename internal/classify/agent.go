@@ -30,6 +30,8 @@ const (
 	opera
 	otherBrowser // of a family of its own, though it calls itself Chrome or Safari too
 	announced    // prefetch or preview, in the headers that say so
+
+	allMarks = announced<<1 - 1 // no more of them than memo has room for: markBits
 )
 
 // agentPatterns are the names other than automata's, in the syntax of agents.txt.
@@ -115,6 +117,9 @@ var agentList string
 
 // agents finds in a User-Agent what there is to know of it.
 var agents = newMatcher(mustParse(agentList))
+
+// knownAgents are the User-Agents that came lately.
+var knownAgents = newMemo()
 
 // announcements are found in the headers that announce a prefetch.
 var announcements = newMatcher([]pattern{

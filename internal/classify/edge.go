@@ -65,7 +65,7 @@ func agent(ua []byte) (event.Signals, event.Client) {
 		// Whoever else says no more than that is a machine too; nearly all of it is Apple's.
 		return event.BareMozilla, event.AppleMail
 	}
-	m := agents.find(ua)
+	m := knownAgents.find(agents, ua)
 	return signalsOf(m), clientOf(m)
 }
 
