@@ -101,6 +101,7 @@ type Fold struct {
 	edges  map[edgeID]*edge
 	last   *edge
 	runs   queue[*run] // from the one of w.base to the newest
+	live   int         // edges that have any of them
 	counts int         // index into runs of the one that holds off
 	off    uint64      // the first entry not counted
 
@@ -123,6 +124,7 @@ type edge struct {
 	due     int64  // an event of this time, or later, resolves the first that waits; MaxInt64 if none does
 	cursor  uint64 // no entry of this edge before waits
 	waiting queue[*run]
+	runs    int // of Fold.runs
 }
 
 // run is a batch, or what of it was new.
@@ -212,6 +214,9 @@ func (f *Fold) take(e *edge, seen *uint64, b Batch, now time.Time) {
 	*seen = b.First + uint64(len(b.Events))
 	r := &run{edge: e, first: f.w.next, end: f.w.next, seq: b.First, pos: b.Offset, arrived: now}
 	f.runs.push(r)
+	if e.runs++; e.runs == 1 {
+		f.live++
+	}
 	if e.due == math.MaxInt64 { // nothing waits in the older ones
 		e.waiting.clear()
 	}
@@ -284,7 +289,7 @@ func (f *Fold) judge(n uint64) classify.Class {
 		f.m.at[0] = sighting(ev)
 		return f.o.Judge(0, f.m.at[:1], links)
 	}
-	target, all := f.w.around(n, f.span, &f.m)
+	target, all := f.w.around(n, f.span, f.live == 1, &f.m)
 	return f.o.Judge(target, all, links)
 }
 
@@ -315,6 +320,11 @@ func (f *Fold) forget() {
 	for f.w.base < f.off && f.w.whole(f.w.at(f.w.base).resolved) <= f.off {
 		f.w.drop()
 		for f.runs.len() > 0 && (*f.runs.at(0)).end <= f.w.base && (*f.runs.at(0)).end < f.w.next {
+			if e := (*f.runs.at(0)).edge; e.runs > 1 {
+				e.runs--
+			} else {
+				e.runs, f.live = 0, f.live-1
+			}
 			f.runs.drop()
 			f.counts = max(0, f.counts-1)
 		}

@@ -22,15 +22,19 @@ type tally struct {
 	sizes   []int // hashes per unique key
 	people  []person
 	hashes  []uint64 // people, sorted by key: what uniques[].Hashes point into
+	// recent are people that were added lately, by their hash: most that come again come soon.
+	recent [1 << recentBits]person
 
 	active     map[uint64]int // index into lastActive
 	lastActive []LastActive
 }
 
+const recentBits = 12
+
 // person is one hash for one sketch, not sorted yet.
 type person struct {
 	hash uint64
-	key  int
+	key  int // 1 more than the index into uniques
 }
 
 // add counts one event in a cell.
@@ -49,7 +53,7 @@ func (t *tally) add(c Cell) {
 	t.counts[i].N++
 }
 
-// person adds a hash to a sketch.
+// person adds a hash to a sketch; once or more often is the same.
 func (t *tally) person(u UniqueKey, hash uint64) {
 	k := uint64(u.Campaign)<<32 | uint64(u.Link)<<16 | uint64(u.Kind)<<8 | uint64(u.Class)
 	i, ok := t.keys[k]
@@ -59,8 +63,14 @@ func (t *tally) person(u UniqueKey, hash uint64) {
 		t.uniques = append(t.uniques, Uniques{UniqueKey: u})
 		t.sizes = append(t.sizes, 0)
 	}
+	p := person{hash, i + 1} // the zero person is nobody
+	known := &t.recent[hash>>(64-recentBits)]
+	if *known == p {
+		return
+	}
+	*known = p
 	t.sizes[i]++
-	t.people = append(t.people, person{hash, i})
+	t.people = append(t.people, p)
 }
 
 // seen notes the day of a person's activity.
@@ -82,7 +92,7 @@ func (t *tally) gather(c *Commit) {
 		at += n
 	}
 	for _, p := range t.people {
-		u := &t.uniques[p.key]
+		u := &t.uniques[p.key-1]
 		u.Hashes = append(u.Hashes, p.hash)
 	}
 	c.Counts, c.Uniques, c.LastActive = t.counts, t.uniques, t.lastActive
@@ -91,6 +101,9 @@ func (t *tally) gather(c *Commit) {
 // reset empties the tally.
 func (t *tally) reset() {
 	t.events = 0
+	if len(t.people) > 0 {
+		clear(t.recent[:])
+	}
 	t.cells, t.counts = renew(t.cells, len(t.counts), cap(t.counts)), shrink(t.counts)
 	t.keys, t.uniques = renew(t.keys, len(t.uniques), cap(t.uniques)), shrink(t.uniques)
 	t.active, t.lastActive = renew(t.active, len(t.lastActive), cap(t.lastActive)), shrink(t.lastActive)

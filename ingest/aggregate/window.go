@@ -205,8 +205,9 @@ type message struct {
 
 // around collects the neighbours of entry number n in the order of their times, itself included at
 // the returned index: events of its message that lie less than span milliseconds off it and were in
-// the window together with it. The result lives in m.
-func (w *window) around(n uint64, span int64, m *message) (target int, all []classify.Sighting) {
+// the window together with it. ordered says that all entries got, and get, their classes in their
+// own order. The result lives in m.
+func (w *window) around(n uint64, span int64, ordered bool, m *message) (target int, all []classify.Sighting) {
 	e := w.at(n)
 	m.at[reach] = sighting(&e.ev)
 	first, last := reach, reach
@@ -217,8 +218,12 @@ func (w *window) around(n uint64, span int64, m *message) (target int, all []cla
 		}
 		from -= uint64(o.back)
 		o = w.at(from)
-		// Something that got its class before this one came is no neighbour.
+		// Something that got its class before this one came is no neighbour, and where there is but
+		// one edge, in whose order classes are given, neither is what came before it.
 		if !o.waiting && w.whole(o.resolved) <= n {
+			if ordered {
+				break
+			}
 			continue
 		}
 		if near(&o.ev, &e.ev, span) {

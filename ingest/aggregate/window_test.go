@@ -1,6 +1,7 @@
 package aggregate
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -71,7 +72,7 @@ func TestWindowIsAListWithAnIndex(t *testing.T) {
 					want = append(want, at)
 				}
 			}
-			target, all := w.around(w.base+uint64(i), span, &m)
+			target, all := w.around(w.base+uint64(i), span, false, &m)
 			if all[target].Time != ev.Time || len(all) > 2*reach+1 {
 				t.Fatalf("entry %d finds itself at %d of %d", i, target, len(all))
 			}
@@ -106,7 +107,7 @@ func TestNeighboursComeInTheOrderOfTheirTimes(t *testing.T) {
 	}
 	var m message
 	for n := range w.next {
-		target, all := w.around(n, 1000, &m)
+		target, all := w.around(n, 1000, false, &m)
 		if all[target].Link != uint16(n+1) {
 			t.Errorf("event %d is not the target of %v", n, all)
 		}
@@ -134,4 +135,40 @@ func TestWindowGivesMemoryBack(t *testing.T) {
 	if len(w.chunks) > 1 || len(w.spare) > spareChunks || len(w.homes) >= peak/64 {
 		t.Errorf("%d chunks, %d spare and %d homes of %d left in an empty window", len(w.chunks), len(w.spare), len(w.homes), peak)
 	}
+}
+
+// Where classes are given in the order of the entries, the short search finds what the long one does.
+func TestShortSearchMissesNothing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWindow()
+		const span = 100
+		cursor := uint64(0)
+		resolve := func() {
+			var long, short message
+			at, all := w.around(cursor, span, false, &long)
+			shortAt, shortAll := w.around(cursor, span, true, &short)
+			if at != shortAt || !slices.Equal(all, shortAll) {
+				t.Fatalf("entry %d: %v at %d, the long search finds %v at %d", cursor, shortAll, shortAt, all, at)
+			}
+			e := w.at(cursor)
+			e.waiting, e.resolved = false, uint32(w.next)
+			cursor++
+		}
+		now := int64(1000)
+		for range rapid.IntRange(1, 100).Draw(t, "events") {
+			now += rapid.Int64Range(0, 40).Draw(t, "later")
+			ev := event.Event{
+				Time:    now - rapid.Int64Range(0, 60).Draw(t, "late"),
+				Subject: rapid.Uint64Range(1, 2).Draw(t, "subject"), Campaign: 1, Kind: event.Open,
+			}
+			for cursor < w.next && w.at(cursor).ev.Time+span <= ev.Time {
+				resolve()
+			}
+			w.pushMessage(&ev).waiting = true
+		}
+		for cursor < w.next {
+			resolve()
+		}
+	})
 }
