@@ -51,6 +51,9 @@ type FoldOptions struct {
 	// Judge decides the class of events[target] among its message's events in the order of their
 	// times; links is how many the campaign shows. classify.Judge with the window if nil.
 	Judge func(target int, events []classify.Sighting, links int) classify.Class
+
+	// alone says that Judge looks at other events only where classify.ClassOf says human.
+	alone bool
 }
 
 func (o *FoldOptions) complete() error {
@@ -69,6 +72,7 @@ func (o *FoldOptions) complete() error {
 		o.MaxHeld = DefaultMaxHeld
 	}
 	if o.Judge == nil {
+		o.alone = true
 		rules := classify.Rules{Window: o.Window.Milliseconds()}
 		o.Judge = func(target int, events []classify.Sighting, links int) classify.Class {
 			return classify.Judge(target, events, links, rules)
@@ -283,6 +287,11 @@ func (f *Fold) judge(n uint64) classify.Class {
 	ev := &f.w.at(n).ev
 	if ev.Kind == event.Probe {
 		return classify.Unknown
+	}
+	if f.o.alone {
+		if class := classify.ClassOf(ev.Kind, ev.Signals); class != classify.Human {
+			return class
+		}
 	}
 	links := f.o.Campaigns.LinkCount(ev.Campaign)
 	if ev.Subject == 0 {

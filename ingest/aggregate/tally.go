@@ -22,20 +22,26 @@ type tally struct {
 	sizes   []int // hashes per unique key
 	people  []person
 	hashes  []uint64 // people, sorted by key: what uniques[].Hashes point into
-	// recent are people that were added lately, by their hash: most that come again come soon.
-	recent [1 << recentBits]person
 
 	active     map[uint64]int // index into lastActive
 	lastActive []LastActive
+
+	// What was noted lately, by the top bits of the hash or the subject. It outlives a commit: what
+	// stands in one that was taken is in the store, or the fold is over.
+	added [1 << lateBits]addition
+	dates [1 << lateBits]LastActive
 }
 
-const recentBits = 12
+const lateBits = 15
 
 // person is one hash for one sketch, not sorted yet.
 type person struct {
 	hash uint64
-	key  int // 1 more than the index into uniques
+	key  int // index into uniques
 }
+
+// addition is a hash that was added to a sketch; the zero one is none, since campaigns begin at 1.
+type addition struct{ hash, key uint64 }
 
 // add counts one event in a cell.
 func (t *tally) add(c Cell) {
@@ -56,6 +62,11 @@ func (t *tally) add(c Cell) {
 // person adds a hash to a sketch; once or more often is the same.
 func (t *tally) person(u UniqueKey, hash uint64) {
 	k := uint64(u.Campaign)<<32 | uint64(u.Link)<<16 | uint64(u.Kind)<<8 | uint64(u.Class)
+	late := &t.added[hash>>(64-lateBits)]
+	if *late == (addition{hash, k}) {
+		return
+	}
+	*late = addition{hash, k}
 	i, ok := t.keys[k]
 	if !ok {
 		i = len(t.uniques)
@@ -63,18 +74,17 @@ func (t *tally) person(u UniqueKey, hash uint64) {
 		t.uniques = append(t.uniques, Uniques{UniqueKey: u})
 		t.sizes = append(t.sizes, 0)
 	}
-	p := person{hash, i + 1} // the zero person is nobody
-	known := &t.recent[hash>>(64-recentBits)]
-	if *known == p {
-		return
-	}
-	*known = p
 	t.sizes[i]++
-	t.people = append(t.people, p)
+	t.people = append(t.people, person{hash, i})
 }
 
-// seen notes the day of a person's activity.
+// seen notes the day of a person's activity; the latest counts. Nobody has the subject 0.
 func (t *tally) seen(subject uint64, day uint32) {
+	late := &t.dates[subject>>(64-lateBits)]
+	if late.Subject == subject && late.Day >= day {
+		return
+	}
+	*late = LastActive{Subject: subject, Day: day}
 	if i, ok := t.active[subject]; ok {
 		t.lastActive[i].Day = max(t.lastActive[i].Day, day)
 		return
@@ -92,7 +102,7 @@ func (t *tally) gather(c *Commit) {
 		at += n
 	}
 	for _, p := range t.people {
-		u := &t.uniques[p.key-1]
+		u := &t.uniques[p.key]
 		u.Hashes = append(u.Hashes, p.hash)
 	}
 	c.Counts, c.Uniques, c.LastActive = t.counts, t.uniques, t.lastActive
@@ -101,9 +111,6 @@ func (t *tally) gather(c *Commit) {
 // reset empties the tally.
 func (t *tally) reset() {
 	t.events = 0
-	if len(t.people) > 0 {
-		clear(t.recent[:])
-	}
 	t.cells, t.counts = renew(t.cells, len(t.counts), cap(t.counts)), shrink(t.counts)
 	t.keys, t.uniques = renew(t.keys, len(t.uniques), cap(t.uniques)), shrink(t.uniques)
 	t.active, t.lastActive = renew(t.active, len(t.lastActive), cap(t.lastActive)), shrink(t.lastActive)
