@@ -4,10 +4,13 @@ package pixel
 
 import (
 	"bytes"
+	"sync/atomic"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"mailbeacon/ingest/event"
+	"mailbeacon/internal/plain"
 )
 
 // GIF is the whole image: GIF89a, 1x1, one transparent pixel, 43 bytes.
@@ -24,12 +27,15 @@ const GIF = "GIF89a" + // signature and version
 // is the recorder's to count: nothing that happens in there may change the answer.
 type Recorder interface {
 	Observe(ctx *fasthttp.RequestCtx, kind event.Kind, text []byte)
+	// ObservePlain is Observe for an Open that no RequestCtx was made for.
+	ObservePlain(r *plain.Request, text []byte)
 }
 
 // Handler answers /o/TOKEN.gif. It may be used concurrently.
 type Handler struct {
 	recorder Recorder
 	image    []byte
+	answer   atomic.Pointer[answer] // of this second
 }
 
 // New returns the handler that reports to recorder.
@@ -45,18 +51,57 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx, name []byte) {
 	if ctx.IsHead() {
 		kind = event.Probe
 	}
+	h.recorder.Observe(ctx, kind, token(name))
+	h.write(&ctx.Response)
+}
+
+// token is the text that may be one.
+func token(name []byte) []byte {
 	text, found := bytes.CutSuffix(name, extension)
 	if !found {
-		text = nil
+		return nil
 	}
-	h.recorder.Observe(ctx, kind, text)
+	return text
+}
 
-	header := &ctx.Response.Header
-	header.SetContentTypeBytes(contentType)
+func (h *Handler) write(r *fasthttp.Response) {
+	r.Header.SetContentTypeBytes(contentType)
 	for i := range headers {
-		header.SetCanonical(headers[i].name, headers[i].value)
+		r.Header.SetCanonical(headers[i].name, headers[i].value)
 	}
-	ctx.Response.SetBodyRaw(h.image)
+	r.SetBodyRaw(h.image)
+}
+
+// answer is the whole answer to a GET, as it goes over the wire within one second.
+type answer struct {
+	second     int64
+	keep, last []byte
+}
+
+// ServePlain is Serve for a plain GET of "/o/" + name. It returns the answer's bytes, which are the
+// handler's and never change; last says that the connection ends with it.
+func (h *Handler) ServePlain(r *plain.Request, name []byte, last bool) []byte {
+	h.recorder.ObservePlain(r, token(name))
+	a := h.answer.Load()
+	if second := r.Time.Unix(); a == nil || a.second != second {
+		a = h.render(r.Time)
+		h.answer.Store(a)
+	}
+	if last {
+		return a.last
+	}
+	return a.keep
+}
+
+// render has fasthttp write the answer that Serve makes, so that the two can't differ.
+func (h *Handler) render(now time.Time) *answer {
+	var r fasthttp.Response
+	h.write(&r)
+	r.Header.SetContentLength(len(h.image))
+	a := &answer{second: now.Unix(), keep: append(r.Header.AppendBytes(nil), h.image...)}
+	r.SetConnectionClose()
+	a.last = append(r.Header.AppendBytes(nil), h.image...)
+	return a
 }
 
 var (

@@ -6,10 +6,12 @@ import (
 	"image/gif"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"mailbeacon/ingest/event"
+	"mailbeacon/internal/plain"
 )
 
 func TestGIFIsOneTransparentPixel(t *testing.T) {
@@ -42,6 +44,8 @@ type witness struct {
 func (w *witness) Observe(_ *fasthttp.RequestCtx, kind event.Kind, text []byte) {
 	w.kind, w.text, w.n = kind, bytes.Clone(text), w.n+1
 }
+
+func (w *witness) ObservePlain(_ *plain.Request, text []byte) { w.Observe(nil, event.Open, text) }
 
 func serve(h *Handler, method, name string) *fasthttp.RequestCtx {
 	ctx := &fasthttp.RequestCtx{}
@@ -96,4 +100,44 @@ func TestNothingIsKept(t *testing.T) {
 	if ct := string(h.ContentType()); ct != "image/gif" {
 		t.Errorf("Content-Type is %q", ct)
 	}
+}
+
+// What is answered to a plain request differs from other answers in nothing, and is made once a second.
+func TestServePlain(t *testing.T) {
+	t.Parallel()
+	w := &witness{}
+	h := New(w)
+	now := time.Now()
+	for n, name := range []string{"TOKEN.gif", "TOKEN", ""} {
+		ctx := serve(h, "GET", name)
+		ctx.Response.Header.SetContentLength(len(GIF))
+		want := dateless(append(ctx.Response.Header.AppendBytes(nil), GIF...))
+		kind, text := w.kind, w.text
+
+		got := h.ServePlain(&plain.Request{Time: now}, []byte(name), false)
+		if dateless(got) != want {
+			t.Errorf("%q: answered\n%q, want\n%q", name, got, want)
+		}
+		if w.n != 2*n+2 || w.kind != kind || string(w.text) != string(text) {
+			t.Errorf("%q: observed %d times %v %q", name, w.n, w.kind, w.text)
+		}
+	}
+	first := h.ServePlain(&plain.Request{Time: now}, nil, false)
+	if again := h.ServePlain(&plain.Request{Time: now}, nil, false); &again[0] != &first[0] {
+		t.Error("the answer was made anew within a second")
+	}
+	if later := h.ServePlain(&plain.Request{Time: now.Add(time.Second)}, nil, false); &later[0] == &first[0] {
+		t.Error("the answer is of another second")
+	}
+	last := string(h.ServePlain(&plain.Request{Time: now}, nil, true))
+	if !strings.Contains(last, "\r\nConnection: close\r\n") || strings.Contains(string(first), "Connection") {
+		t.Errorf("the last answer is %q", last)
+	}
+}
+
+// dateless is an answer without the one line that may differ.
+func dateless(b []byte) string {
+	head, rest, _ := strings.Cut(string(b), "Date: ")
+	_, rest, _ = strings.Cut(rest, "\r\n")
+	return head + rest
 }

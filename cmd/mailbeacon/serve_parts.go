@@ -186,8 +186,9 @@ func newEdge(cfg *config.Serve, keys *keys, state *state, events *events, logger
 	if err != nil {
 		return nil, err
 	}
+	beacon := pixel.New(p.intake)
 	p.server, err = edge.New(edge.Options{
-		Pixel: pixel.New(p.intake), Redirect: redirect.New(p.intake, state.campaigns, redirectWait), Preferences: p.preferences,
+		Pixel: beacon, Plain: beacon, Redirect: redirect.New(p.intake, state.campaigns, redirectWait), Preferences: p.preferences,
 		Limits:  edge.Limits{Conns: cfg.MaxConns, ConnsPerAddress: cfg.MaxConnsPerIP},
 		Trusted: proxies.Trusts, Logger: logger,
 	})

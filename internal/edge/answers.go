@@ -32,6 +32,7 @@ var (
 	internalError = newProblem(fasthttp.StatusInternalServerError, "Something went wrong here.")
 
 	overloaded   = rawProblem(newProblem(fasthttp.StatusServiceUnavailable, "Too many connections are open here; try again shortly."))
+	crashed      = rawProblem(internalError)
 	tooManyConns = rawProblem(newProblem(fasthttp.StatusTooManyRequests, "Too many connections are open from this address."))
 )
 

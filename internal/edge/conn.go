@@ -21,6 +21,8 @@ type conn struct {
 	closed    atomic.Bool
 
 	reading, writing deadline
+
+	lane lane
 }
 
 // deadline is one that is armed late. fasthttp sets three for each request, nearly all of which
@@ -76,7 +78,15 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
+// Read implements net.Conn. In the lane it answers plain requests and returns what is none.
 func (c *conn) Read(b []byte) (int, error) {
+	if c.lane.state.Load() == laneOut {
+		return c.read(b)
+	}
+	return c.readPlain(b)
+}
+
+func (c *conn) read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	for err != nil && n == 0 && c.reading.fired(err, c.Conn.SetReadDeadline) {
 		n, err = c.Conn.Read(b)
@@ -102,7 +112,20 @@ func (c *conn) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// resting says whether fasthttp waits for the first byte and nothing is being answered.
+func (c *conn) resting() bool { return !c.heard.Load() || c.lane.state.Load() == laneIdle }
+
+// Close implements net.Conn. Where a plain request is being answered the connection is closed after
+// its answer.
 func (c *conn) Close() error {
+	if c.lane.close() {
+		return nil
+	}
+	return c.cut()
+}
+
+// cut closes the connection now, whatever is under way.
+func (c *conn) cut() error {
 	if c.closed.Swap(true) {
 		return nil
 	}

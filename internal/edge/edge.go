@@ -37,6 +37,8 @@ type Options struct {
 	Pixel       Pixel // GET, HEAD /o/
 	Redirect    Page  // GET, HEAD /c/
 	Preferences Page  // GET, HEAD, POST /u/
+	// Plain may answer for Pixel what nearly all requests are. nil: Pixel answers them all.
+	Plain Plain
 	// Limits bound connections and requests.
 	Limits Limits
 	// Trusted tells the addresses whose connections are not counted per address: reverse proxies.
@@ -92,7 +94,7 @@ func (s *Server) Serve(ln net.Listener) error {
 		_ = ln.Close()
 		return ErrStopped
 	}
-	g := newGuard(ln, s.o.Limits, s.o.Trusted, &s.stats, s.o.Logger)
+	g := newGuard(ln, &s.o, s.panicked, &s.stats)
 	s.guard = g
 	s.mu.Unlock()
 
@@ -176,17 +178,21 @@ func (s *Server) rescue(ctx *fasthttp.RequestCtx) {
 	if cause == nil {
 		return
 	}
-	s.stats.panics.Add(1)
-	s.o.Logger.Error("a request handler panicked", "type", fmt.Sprintf("%T", cause), "stack", callers())
+	s.panicked(cause)
 	ctx.Response.Reset()
 	internalError.write(ctx)
 	ctx.SetConnectionClose()
 }
 
+func (s *Server) panicked(cause any) {
+	s.stats.panics.Add(1)
+	s.o.Logger.Error("a request handler panicked", "type", fmt.Sprintf("%T", cause), "stack", callers())
+}
+
 // callers are the functions and lines on the stack, without their arguments.
 func callers() string {
 	var pcs [32]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs[:])])
 	var b strings.Builder
 	for {
 		frame, more := frames.Next()

@@ -16,12 +16,15 @@ import (
 // end in bounded time.
 type guard struct {
 	net.Listener
-	limits  Limits
-	trusted func(netip.Addr) bool
-	stats   *stats
-	logger  *slog.Logger
+	limits   Limits
+	trusted  func(netip.Addr) bool
+	plain    Plain // nil: fasthttp reads every request
+	panicked func(cause any)
+	stats    *stats
+	logger   *slog.Logger
 
-	done chan struct{} // closed by Close
+	done     chan struct{} // closed by Close
+	stopping atomic.Bool   // the same
 
 	mu      sync.Mutex
 	closed  bool
@@ -31,9 +34,9 @@ type guard struct {
 	refusing atomic.Int32 // connections that are being refused and not closed yet
 }
 
-func newGuard(ln net.Listener, limits Limits, trusted func(netip.Addr) bool, stats *stats, logger *slog.Logger) *guard {
+func newGuard(ln net.Listener, o *Options, panicked func(cause any), stats *stats) *guard {
 	return &guard{
-		Listener: ln, limits: limits, trusted: trusted, stats: stats, logger: logger,
+		Listener: ln, limits: o.Limits, trusted: o.Trusted, plain: o.Plain, panicked: panicked, stats: stats, logger: o.Logger,
 		done: make(chan struct{}), open: map[*conn]struct{}{}, perAddr: map[netip.Addr]int{},
 	}
 }
@@ -82,8 +85,13 @@ func passing(err error) bool {
 // admit counts a connection in, or refuses it and returns nil.
 func (g *guard) admit(raw net.Conn) *conn {
 	c := &conn{Conn: raw, guard: g}
-	if peer := peerAddr(raw); peer.IsValid() && !g.trusted(peer) {
+	c.lane.peer = peerAddr(raw)
+	if peer := c.lane.peer; peer.IsValid() && !g.trusted(peer) {
 		c.addr = limitKey(peer)
+	}
+	if g.plain != nil {
+		c.lane.handler = g.plain
+		c.lane.state.Store(laneIdle)
 	}
 
 	g.mu.Lock()
@@ -142,24 +150,29 @@ func (g *guard) Close() error {
 		return nil
 	}
 	g.closed = true
+	g.stopping.Store(true)
 	close(g.done)
 	return g.Listener.Close()
 }
 
-// closeConns closes the open connections, or of them only those that never sent anything, which
-// fasthttp would wait for.
-func (g *guard) closeConns(onlySilent bool) {
+// closeConns closes the open connections, or of them only those that rest while fasthttp waits for
+// their first byte, and would wait on.
+func (g *guard) closeConns(onlyResting bool) {
 	g.mu.Lock()
 	var conns []*conn
 	for c := range g.open {
-		if !onlySilent || !c.heard.Load() {
+		if !onlyResting || c.resting() {
 			conns = append(conns, c)
 		}
 	}
 	g.mu.Unlock()
 	for _, c := range conns {
 		c.lingering.Store(false)
-		_ = c.Close()
+		if onlyResting {
+			_ = c.Close()
+		} else {
+			_ = c.cut()
+		}
 	}
 }
 

@@ -104,7 +104,7 @@ func TestLackOfFileDescriptorsIsLivedThrough(t *testing.T) {
 			ln.errs <- lack
 		}
 		var st stats
-		g := newGuard(ln, Limits{}.withDefaults(), func(netip.Addr) bool { return false }, &st, discard)
+		g := newGuard(ln, &Options{Limits: Limits{}.withDefaults(), Trusted: func(netip.Addr) bool { return false }, Logger: discard}, nil, &st)
 		result := make(chan error, 1)
 		begin := time.Now()
 		go func() { _, err := g.Accept(); result <- err }()

@@ -31,7 +31,7 @@ import (
 const (
 	counted uint64 = iota + 1
 	refused
-	plain
+	plainText
 )
 
 const destination = "https://shop.example/a%2fb?c=%20d;e#F"
@@ -83,7 +83,7 @@ func newWhole(t testing.TB, sp intake.Spool) *whole {
 	must(t, err)
 	_, effective, err := choices.Change(ctx,
 		consent.Change{Subject: refused, Opens: consent.Refused, Clicks: consent.Refused, Source: "test"},
-		consent.Change{Subject: plain, Format: consent.Plain, Source: "test"})
+		consent.Change{Subject: plainText, Format: consent.Plain, Source: "test"})
 	must(t, err)
 	if !effective {
 		t.Fatal("choices are not effective")
@@ -93,11 +93,15 @@ func newWhole(t testing.TB, sp intake.Spool) *whole {
 	must(t, err)
 	page, err := preferences.New(preferences.Options{Tokens: w.keys, Choices: w.table, Writer: choices})
 	must(t, err)
-	w.options = Options{Pixel: pixel.New(w.intake), Redirect: redirect.New(w.intake, registry, time.Second), Preferences: page}
+	beacon := pixel.New(w.intake)
+	w.options = Options{Pixel: beacon, Plain: beacon, Redirect: redirect.New(w.intake, registry, time.Second), Preferences: page}
 	return w
 }
 
-func must(t testing.TB, err error) {
+func must(t interface {
+	Helper()
+	Fatal(args ...any)
+}, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -128,13 +132,13 @@ func TestConsentNeverShows(t *testing.T) {
 	forged := []byte(w.path(token.Open, counted, 0))
 	forged[10] ^= 1
 	opens := map[string]string{
-		"counted": w.path(token.Open, counted, 0), "refused": w.path(token.Open, refused, 0), "plain": w.path(token.Open, plain, 0),
+		"counted": w.path(token.Open, counted, 0), "refused": w.path(token.Open, refused, 0), "plain": w.path(token.Open, plainText, 0),
 		"nobody": w.path(token.Open, 0, 0), "forged": string(forged), "a click's": strings.Replace(w.path(token.Click, counted, 1), "/c/", "/o/", 1) + ".gif",
 		"malformed": "/o/x.gif", "empty": "/o/", "no extension": strings.TrimSuffix(w.path(token.Open, counted, 0), ".gif"),
 	}
 	clicks := map[string]string{
 		"counted": w.path(token.Click, counted, 1), "refused": w.path(token.Click, refused, 1),
-		"plain": w.path(token.Click, plain, 1), "nobody": w.path(token.Click, 0, 1),
+		"plain": w.path(token.Click, plainText, 1), "nobody": w.path(token.Click, 0, 1),
 	}
 	for _, gpc := range []string{"", "Sec-GPC: 1\r\n"} {
 		for _, method := range []string{"GET", "HEAD"} {
@@ -166,7 +170,7 @@ func TestEveryRequestIsCountedOnce(t *testing.T) {
 	w := newWhole(t, nil)
 	s := start(t, w.options)
 	for _, request := range []string{
-		"GET " + w.path(token.Open, counted, 0), "GET " + w.path(token.Open, refused, 0), "GET " + w.path(token.Open, plain, 0),
+		"GET " + w.path(token.Open, counted, 0), "GET " + w.path(token.Open, refused, 0), "GET " + w.path(token.Open, plainText, 0),
 		"HEAD " + w.path(token.Open, counted, 0), "GET " + w.path(token.Click, counted, 1), "GET " + w.path(token.Click, refused, 1),
 		"HEAD " + w.path(token.Click, counted, 1), "GET " + w.path(token.Click, counted, 99), "GET /c/forged", "GET /o/forged.gif",
 		"GET " + w.path(token.Open, 0, 0) + "?x",

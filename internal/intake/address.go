@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"github.com/valyala/fasthttp"
+
+	"mailbeacon/internal/plain"
 )
 
 // Header names a header in which a reverse proxy says whom it speaks for.
@@ -69,27 +71,44 @@ func (p Proxies) Client(ctx *fasthttp.RequestCtx) netip.Addr {
 		return peer
 	}
 	lines := ctx.Request.Header.PeekAll(string(p.header))
-	if len(lines) == 0 {
-		return peer
-	}
-	addr := peer
 	for i := len(lines) - 1; i >= 0; i-- {
-		for list := lines[i]; ; {
-			var hop []byte
-			var more bool
-			list, hop, more = lastElement(list)
-			if len(hop) > 0 {
-				addr = p.parse(hop)
-				if !addr.IsValid() || !p.Trusts(addr) {
-					return addr
-				}
-			}
-			if !more {
-				break
-			}
+		var known bool
+		if peer, known = p.nearest(peer, lines[i]); known {
+			return peer
 		}
 	}
+	return peer
+}
+
+// ClientPlain is Client for a request that no RequestCtx was made for.
+func (p Proxies) ClientPlain(r *plain.Request) netip.Addr {
+	if len(p.trusted) == 0 || !p.Trusts(r.Peer) {
+		return r.Peer
+	}
+	line := r.ForwardedFor
+	if p.header == Forwarded {
+		line = r.Forwarded
+	}
+	addr, _ := p.nearest(r.Peer, line)
 	return addr
+}
+
+// nearest goes through one line of hops from its end, and says whether the address is the one that
+// was looked for: that of the first hop that is no trusted proxy. Without one it is the last that
+// was passed.
+func (p Proxies) nearest(addr netip.Addr, list []byte) (_ netip.Addr, known bool) {
+	for more := true; more; {
+		var hop []byte
+		list, hop, more = lastElement(list)
+		if len(hop) == 0 {
+			continue
+		}
+		addr = p.parse(hop)
+		if !addr.IsValid() || !p.Trusts(addr) {
+			return addr, true
+		}
+	}
+	return addr, false
 }
 
 // Peer is the address at the other end of a TCP connection, the zero Addr of any other.

@@ -6,11 +6,13 @@ package intake
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"mailbeacon/ingest/event"
 	"mailbeacon/internal/classify"
+	"mailbeacon/internal/plain"
 	"mailbeacon/internal/token"
 )
 
@@ -80,6 +82,26 @@ func (in *Intake) Observe(ctx *fasthttp.RequestCtx, kind event.Kind, text []byte
 	}
 }
 
+// ObservePlain is Observe for an Open that no RequestCtx was made for.
+func (in *Intake) ObservePlain(r *plain.Request, text []byte) {
+	claims, ok := in.Claims(event.Open, token.Open, text)
+	if !ok {
+		return
+	}
+	in.record(visit{
+		at:  r.Time,
+		gpc: string(r.SecGPC) == "1",
+		request: classify.Request{
+			UserAgent:  r.UserAgent,
+			SecPurpose: r.SecPurpose,
+			Purpose:    r.Purpose,
+			XMoz:       r.XMoz,
+			XPurpose:   r.XPurpose,
+			IP:         in.o.Proxies.ClientPlain(r),
+		},
+	}, event.Open, claims, 0)
+}
+
 // Claims authenticates a token of a sort. Where it returns false the request was counted as forged
 // or malformed under kind, and there is nothing to record.
 func (in *Intake) Claims(kind event.Kind, sort token.Kind, text []byte) (token.Claims, bool) {
@@ -106,26 +128,41 @@ func (in *Intake) Refuse(kind event.Kind, reason event.Reason) {
 // An event that may not count goes the same way, through the same work and the same commit, as one
 // that does: neither the answer nor the time it takes tells what somebody chose.
 func (in *Intake) Record(ctx *fasthttp.RequestCtx, kind event.Kind, claims token.Claims, more event.Signals) {
+	header := &ctx.Request.Header
+	in.record(visit{
+		at:  ctx.Time(),
+		gpc: string(header.PeekCanonical(secGPC)) == "1",
+		request: classify.Request{
+			UserAgent:  header.UserAgent(),
+			SecPurpose: header.PeekCanonical(secPurpose),
+			Purpose:    header.PeekCanonical(purpose),
+			XMoz:       header.PeekCanonical(xMoz),
+			XPurpose:   header.PeekCanonical(xPurpose),
+			IP:         in.o.Proxies.Client(ctx),
+		},
+	}, kind, claims, more)
+}
+
+// visit is what is looked at of a request.
+type visit struct {
+	at      time.Time
+	gpc     bool
+	request classify.Request
+}
+
+func (in *Intake) record(v visit, kind event.Kind, claims token.Claims, more event.Signals) {
 	reason := in.o.Consent.Verdict(kind, claims.Subject)
 	if !in.o.Consent.Attributed(kind, claims.Subject) {
 		claims.Subject = 0
 	}
-	header := &ctx.Request.Header
-	if reason == event.Counted && string(header.PeekCanonical(secGPC)) == "1" {
+	if reason == event.Counted && v.gpc {
 		reason = event.GPC
 	}
-	signals, client := in.o.Classifier.Signals(classify.Request{
-		UserAgent:  header.UserAgent(),
-		SecPurpose: header.PeekCanonical(secPurpose),
-		Purpose:    header.PeekCanonical(purpose),
-		XMoz:       header.PeekCanonical(xMoz),
-		XPurpose:   header.PeekCanonical(xPurpose),
-		IP:         in.o.Proxies.Client(ctx),
-	})
+	signals, client := in.o.Classifier.Signals(v.request)
 
 	ev := in.events.Get().(*event.Event)
 	*ev = event.Event{
-		Time:     ctx.Time().UnixMilli(),
+		Time:     v.at.UnixMilli(),
 		Subject:  claims.Subject,
 		Campaign: claims.Campaign,
 		Link:     claims.Link,
