@@ -71,7 +71,7 @@ func serve(ctx context.Context, c *cli, cfg *config.Serve) (err error) {
 	}
 	defer closing(&err, state.close)
 
-	events, err := openEvents(ctx, dir, cfg, logger)
+	events, err := openEvents(ctx, dir, cfg, state, logger)
 	if err != nil {
 		return err
 	}
@@ -116,6 +116,7 @@ func serve(ctx context.Context, c *cli, cfg *config.Serve) (err error) {
 	work.Go("take up rotated keys", keys.watch)
 	work.Go("follow the control log", state.follower.Run)
 	work.Go("fold", fold.runner.Run)
+	work.Go("mark the control log", markControl(state, events.counts, logger))
 	work.Serve("the public side", func() error { return edge.serve(public) })
 	work.Serve("the admin side", func() error { return admin.Serve(private) })
 

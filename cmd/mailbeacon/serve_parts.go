@@ -121,10 +121,13 @@ type events struct {
 	recovery spool.Recovery
 }
 
-func openEvents(ctx context.Context, dir *datadir.Dir, cfg *config.Serve, logger *slog.Logger) (*events, error) {
+func openEvents(ctx context.Context, dir *datadir.Dir, cfg *config.Serve, known *state, logger *slog.Logger) (*events, error) {
 	counts, err := sqlite.OpenCounts(ctx, dir.Path(countsFile))
 	if err != nil {
 		return nil, err
+	}
+	if err := sameLife(ctx, known.log, counts); err != nil {
+		return nil, errors.Join(err, counts.Close())
 	}
 	progress, err := counts.Progress(ctx, 0)
 	if err != nil {
@@ -138,6 +141,53 @@ func openEvents(ctx context.Context, dir *datadir.Dir, cfg *config.Serve, logger
 		return nil, errors.Join(err, counts.Close())
 	}
 	return e, nil
+}
+
+// sameLife refuses a control log that is older than what was counted: it would give numbers out
+// again that stand in mail, and has forgotten refusals.
+func sameLife(ctx context.Context, log *sqlite.ControlLog, counts *sqlite.Counts) error {
+	mark, err := counts.ControlMark(ctx)
+	if err != nil {
+		return err
+	}
+	head, err := log.Head(ctx)
+	if err != nil {
+		return err
+	}
+	if head < mark {
+		return fmt.Errorf("%s is from an earlier time than %s: it ends at position %d, and went up to %d at least. "+
+			"What it lacks are campaigns, links and refusals. Put the newer one back", controlFile, countsFile, head, mark)
+	}
+	return nil
+}
+
+// markControl keeps noting in the counts how far the control log goes.
+func markControl(known *state, counts *sqlite.Counts, logger *slog.Logger) func(context.Context) error {
+	return func(ctx context.Context) error {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		var marked control.Position
+		note := func() {
+			at := known.follower.Applied()
+			if at == marked {
+				return
+			}
+			if err := counts.MarkControl(context.WithoutCancel(ctx), at); err != nil {
+				logger.Warn("the counts do not know how far the control log goes", "error", err)
+				return
+			}
+			marked = at
+		}
+		for {
+			note()
+			select {
+			case <-ctx.Done():
+				note()
+				return nil
+			case <-tick.C:
+			}
+		}
+	}
 }
 
 func (e *events) close() error { return errors.Join(e.spool.Close(), e.counts.Close()) }

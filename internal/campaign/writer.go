@@ -25,7 +25,8 @@ var errRivals = errors.New("other writers took every number that was proposed")
 // folded here. All methods may be called concurrently; changes of one Writer are made one after the
 // other.
 //
-// It proposes numbers, the highest known plus one, and the fold decides (see Registry.Apply). Where
+// It proposes numbers, a campaign's led by the clock (see nextNumber), a link's the highest known
+// plus one, and the fold decides (see Registry.Apply). Where
 // a rival on another machine was first, the Writer appends the rival's record again, so that the
 // newest record of a key is the one that holds (a compacted log keeps only that), and proposes
 // another number.
@@ -37,11 +38,12 @@ type Writer struct {
 	follower *control.Follower
 	registry *Registry
 	turn     chan struct{} // holds one element while a change is under way
+	now      func() time.Time
 }
 
 // NewWriter returns a writer to log; follower folds it into registry.
 func NewWriter(log control.Log, follower *control.Follower, registry *Registry) *Writer {
-	return &Writer{log: log, follower: follower, registry: registry, turn: make(chan struct{}, 1)}
+	return &Writer{log: log, follower: follower, registry: registry, turn: make(chan struct{}, 1), now: time.Now}
 }
 
 // take waits for the turn; done gives it back and must be called if err is nil.
@@ -81,13 +83,13 @@ func (w *Writer) Create(ctx context.Context, name, title string) (Campaign, erro
 		return Campaign{}, err
 	}
 	defer done()
-	a := about{title: title, created: time.Now().UTC().Truncate(time.Millisecond)}
+	a := about{title: title, created: w.now().UTC().Truncate(time.Millisecond)}
 	rand.Read(a.key[:]) // never fails: the process ends where there is no randomness
 	for range attempts {
 		if _, taken := w.registry.about(name); taken {
 			return Campaign{}, fmt.Errorf("campaign %q: %w", name, ErrExists)
 		}
-		if a.number = w.registry.highest() + 1; a.number > MaxNumber {
+		if a.number = nextNumber(w.registry.highest(), a.created); a.number > MaxNumber {
 			return Campaign{}, fmt.Errorf("create a campaign: %w", ErrFull)
 		}
 		r, err := a.record(name)
@@ -112,6 +114,17 @@ func (w *Writer) Create(ctx context.Context, name, title string) (Campaign, erro
 		}
 	}
 	return Campaign{}, fmt.Errorf("create a campaign: %w", errRivals)
+}
+
+// numbersBegin is the minute that campaign number 0 stands for.
+var numbersBegin = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// nextNumber is the minute since numbersBegin, or one more than the highest. Where a log was put back
+// from a backup, the numbers given out since, which stand in mail, lie in the past and are not
+// given out again. The minutes last until 2041, and half of the numbers are left for what comes after.
+func nextNumber(highest uint32, now time.Time) uint32 {
+	minute := now.Sub(numbersBegin) / time.Minute
+	return max(highest+1, uint32(min(max(minute, 1), MaxNumber/2)))
 }
 
 // AddLink registers a link, or finds it: see AddLinks.

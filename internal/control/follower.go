@@ -280,7 +280,7 @@ func (f *Follower) verify(ctx context.Context) error {
 		return err
 	}
 	if head < at {
-		return fmt.Errorf("%w: %s ends at position %d, the log at %d; was the log restored from an older backup? Restore the newer one, or move the snapshot away to accept the loss",
+		return fmt.Errorf("%w: %s ends at position %d, the log at %d; was the log restored from an older backup? It lacks campaigns, links and refusals. Put the newer one back",
 			ErrAhead, f.o.Snapshot, at, head)
 	}
 	entries, err := f.o.Log.Read(ctx, at-1, 1)

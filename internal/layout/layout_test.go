@@ -124,9 +124,13 @@ func TestTopLevel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Whoever tries things out leaves mails and data here.
+	tried := []string{".html", ".eml", ".ndjson", ".csv", ".json", "-data"}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), ".") && !slices.Contains(may, e.Name()) && !strings.HasSuffix(e.Name(), "-data") {
-			t.Errorf("%s is no folder of the top level", e.Name())
+		name := e.Name()
+		if !strings.HasPrefix(name, ".") && !slices.Contains(may, name) &&
+			!slices.ContainsFunc(tried, func(end string) bool { return strings.HasSuffix(name, end) }) {
+			t.Errorf("%s is no part of the top level", name)
 		}
 	}
 }
