@@ -3,6 +3,7 @@ package clickhouse
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"flag"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,7 +13,13 @@ import (
 	engine "mailbeacon/internal/engines/clickhouse"
 )
 
-func TestMain(m *testing.M) { os.Exit(engine.Main(m)) }
+func TestMain(m *testing.M) {
+	// Every step of the suite's model asks a server a dozen questions; the command line may say more.
+	if err := flag.Set("rapid.checks", "25"); err != nil {
+		panic(err)
+	}
+	os.Exit(engine.Main(m))
+}
 
 func must(t testing.TB, err error) {
 	t.Helper()
@@ -31,7 +38,7 @@ func overHTTP(s *engine.Server, o Options) Options {
 	return o
 }
 
-// fresh is a migrated database of the test's own, which is dropped at its end.
+// database is a migrated database of the test's own, which is dropped at its end.
 func database(t testing.TB, s *engine.Server) Options {
 	t.Helper()
 	var name [8]byte

@@ -86,7 +86,7 @@ func (s *Server) Restart(ctx context.Context) error {
 	if err := s.Kill(); err != nil {
 		return err
 	}
-	next, err := Start(ctx, s.Options)
+	next, err := Start(ctx, s.Options) // its addresses are in there
 	if err != nil {
 		return err
 	}
