@@ -120,7 +120,7 @@ func (s *Store) forget(partition uint32) {
 func (s *Store) look(ctx context.Context, partition uint32, before uint64) (standing, error) {
 	at := standing{seen: time.Now()}
 	var left uint8
-	err := s.conn.QueryRow(s.sequential(ctx), query("standing_get"), clickhouse.Named("partition", partition), clickhouse.Named("before", before)).
+	err := s.conn.QueryRow(s.progressSettings(ctx), query("standing_get"), clickhouse.Named("partition", partition), clickhouse.Named("before", before)).
 		Scan(&at.offset, &left, &at.by, &at.clock)
 	at.left = left != 0
 	if err != nil {
@@ -129,12 +129,14 @@ func (s *Store) look(ctx context.Context, partition uint32, before uint64) (stan
 	return at, nil
 }
 
-// sequential makes a read see every acknowledged commit, on whichever server it is.
-func (s *Store) sequential(ctx context.Context) context.Context {
-	if !s.o.Replicated {
-		return ctx
+// progressSettings are those of reads that ask for a few rows: more threads only cost. In a cluster
+// such a read must see every acknowledged commit, on whichever server it is.
+func (s *Store) progressSettings(ctx context.Context) context.Context {
+	set := clickhouse.Settings{"max_threads": 1}
+	if s.o.Replicated {
+		set["select_sequential_consistency"] = 1
 	}
-	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"select_sequential_consistency": 1}))
+	return clickhouse.Context(ctx, clickhouse.WithSettings(set))
 }
 
 // send inserts a commit: one block, once. Servers of a quorum take one insert at a time and refuse

@@ -113,6 +113,9 @@ func connect(ctx context.Context, o Options, database string) (driver.Conn, erro
 
 func greet(ctx context.Context, conn driver.Conn) error {
 	if err := conn.Ping(ctx); err != nil {
+		if code(err) == 0 && ctx.Err() == nil { // not even an error of ClickHouse: another port, another protocol
+			return fmt.Errorf("%w: %w", ErrAddress, err)
+		}
 		return err
 	}
 	v, err := conn.ServerVersion()

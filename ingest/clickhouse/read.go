@@ -16,7 +16,7 @@ import (
 func (s *Store) Progress(ctx context.Context, partition uint32) (aggregate.Progress, error) {
 	var p aggregate.Progress
 	at := standing{seen: time.Now()}
-	err := s.each(s.sequential(ctx), "progress_get", []any{clickhouse.Named("partition", partition)}, func(rows driver.Rows) error {
+	err := s.each(s.progressSettings(ctx), "progress_get", []any{clickhouse.Named("partition", partition)}, func(rows driver.Rows) error {
 		var isMark uint8
 		var m aggregate.EdgeMark
 		var offset, context uint64
