@@ -159,7 +159,7 @@ func knownSettings(ctx context.Context, conn driver.Conn, all clickhouse.Setting
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // its error is that of rows.Err
 	known := clickhouse.Settings{}
 	for rows.Next() {
 		var name string

@@ -107,7 +107,7 @@ func (s *Store) each(ctx context.Context, name string, args []any, fn func(drive
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }() // its error is that of rows.Err
 	for rows.Next() {
 		if err := fn(rows); err != nil {
 			return err

@@ -62,7 +62,7 @@ func download(ctx context.Context, dir, lib string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }() // it is a cache
 	npm := exec.CommandContext(ctx, "npm", "pack", "--silent", "--pack-destination", work, enginePackage)
 	if out, err := npm.CombinedOutput(); err != nil {
 		return fmt.Errorf("npm pack %s: %w: %s", enginePackage, err, out)

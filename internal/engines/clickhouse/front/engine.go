@@ -182,7 +182,7 @@ func (in *insert) run(e *engine, c *connection, blocks []byte) (rows uint64, err
 	if err != nil {
 		return 0, err
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }() // what stays is removed at the next start
 	defer f.Close()
 	if _, err := f.Write(blocks); err != nil {
 		return 0, err

@@ -60,7 +60,7 @@ func run() error {
 	}
 	go e.serveNative(native)
 	server := &http.Server{Handler: e, ReadHeaderTimeout: 10 * time.Second}
-	defer server.Close()
+	defer func() { _ = server.Close() }() // the process ends
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(web) }()
 

@@ -24,7 +24,7 @@ func (e *engine) serveNative(ln net.Listener) {
 		go func() {
 			defer conn.Close()
 			n := &native{engine: e, conn: conn, r: proto.NewReader(conn)}
-			if err := n.serve(); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
+			if err := n.serve(); !errors.Is(err, io.EOF) && !errors.Is(err, net.ErrClosed) {
 				slog.Warn("a native connection broke", "error", err)
 			}
 		}()
@@ -49,6 +49,7 @@ func (n *native) flush() error {
 	return err
 }
 
+// serve answers until the connection ends, and says how it did.
 func (n *native) serve() error {
 	if err := n.hello(); err != nil {
 		return err
