@@ -31,4 +31,4 @@ CREATE TABLE IF NOT EXISTS aggregates{{.OnCluster}} (
 ) ENGINE = {{.Engine "AggregatingMergeTree"}}
 ORDER BY (row, scope, kind, link, class, hour, reason, client, number, epoch)
 TTL at + INTERVAL 1 DAY DELETE WHERE row = 'commit'
-SETTINGS index_granularity = 512, fsync_after_insert = 1, fsync_part_directory = 1, {{.Deduplication}};
+SETTINGS index_granularity = 128, fsync_after_insert = 1, fsync_part_directory = 1, {{.Deduplication}};

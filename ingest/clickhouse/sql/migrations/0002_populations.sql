@@ -7,4 +7,4 @@ CREATE TABLE IF NOT EXISTS populations{{.OnCluster}} (
     people   AggregateFunction(uniqCombined64(14), UInt64) DEFAULT arrayReduce('uniqCombined64State(14)', hashes) CODEC(ZSTD(1))
 ) ENGINE = {{.Engine "AggregatingMergeTree"}}
 ORDER BY (campaign, opens, clicks)
-SETTINGS index_granularity = 512, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS index_granularity = 16, fsync_after_insert = 1, fsync_part_directory = 1;
