@@ -54,7 +54,7 @@ soak: ## ten minutes of load, memory flat
 startup: ## start to ready with a million events waiting
 	$(GO) test -timeout 10m -count 1 -run 'TestStart' -v ./internal/proctest
 
-engines: ## a Kafka on loopback; prints the settings to use it with
+engines: ## a Kafka and a ClickHouse on loopback; prints the settings to use it with
 	@$(GO) run ./cmd/engines up
 
 engines-stop: ## end what `make engines` started

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"mailbeacon/internal/engines/clickhouse"
 	"mailbeacon/internal/engines/kafka"
 )
 
@@ -20,12 +21,15 @@ type engine struct {
 	up func(ctx context.Context) (addr string, err error)
 	// down ends what up started.
 	down func() error
-	// settings are the variables that tell mailbeacon and its tests of the address.
-	settings []string
+	// settings are the lines of the environment that tell mailbeacon and its tests of the address.
+	settings func(addr string) []string
 }
 
 var all = []engine{
-	{"Kafka", kafka.Up, kafka.Down, []string{"MAILBEACON_KAFKA", kafka.AddressVariable}},
+	{"Kafka", kafka.Up, kafka.Down, func(addr string) []string {
+		return []string{"MAILBEACON_KAFKA=" + addr, kafka.AddressVariable + "=" + addr}
+	}},
+	{"ClickHouse", clickhouse.Up, clickhouse.Down, clickhouse.Settings},
 }
 
 const usage = `usage: engines up|down|env
@@ -66,8 +70,8 @@ func up(ctx context.Context, prefix string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", e.name, err)
 		}
-		for _, s := range e.settings {
-			fmt.Printf("%s%s=%s\n", prefix, s, addr)
+		for _, line := range e.settings(addr) {
+			fmt.Printf("%s%s\n", prefix, line)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -120,7 +121,7 @@ func (s *Store) forget(partition uint32) {
 func (s *Store) look(ctx context.Context, partition uint32, before uint64) (standing, error) {
 	at := standing{seen: time.Now()}
 	var left uint8
-	err := s.conn.QueryRow(s.progressSettings(ctx), query("standing_get"), clickhouse.Named("partition", partition), clickhouse.Named("before", before)).
+	err := s.conn.QueryRow(s.sequential(ctx), query("standing_get"), clickhouse.Named("partition", partition), clickhouse.Named("before", before)).
 		Scan(&at.offset, &left, &at.by, &at.clock)
 	at.left = left != 0
 	if err != nil {
@@ -129,10 +130,12 @@ func (s *Store) look(ctx context.Context, partition uint32, before uint64) (stan
 	return at, nil
 }
 
-// progressSettings are those of reads that ask for a few rows: more threads only cost. In a cluster
-// such a read must see every acknowledged commit, on whichever server it is.
-func (s *Store) progressSettings(ctx context.Context) context.Context {
-	set := clickhouse.Settings{"max_threads": 1}
+// readSettings are those of all that is read here: few rows, for which more threads only cost.
+var readSettings = clickhouse.Settings{"max_threads": 1}
+
+// sequential makes a read see every acknowledged commit, on whichever server of a cluster it is.
+func (s *Store) sequential(ctx context.Context) context.Context {
+	set := maps.Clone(readSettings)
 	if s.o.Replicated {
 		set["select_sequential_consistency"] = 1
 	}
@@ -163,10 +166,7 @@ type appender interface {
 
 // insert sends rows as one block. Never Flush: it would send a block of its own.
 func (s *Store) insert(ctx context.Context, name string, rows appender, token string) error {
-	set := clickhouse.Settings{}
-	for k, v := range s.settings {
-		set[k] = v
-	}
+	set := maps.Clone(s.settings)
 	if token != "" {
 		set["insert_deduplication_token"] = token
 	}

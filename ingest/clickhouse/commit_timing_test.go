@@ -7,7 +7,7 @@ import (
 
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/event"
-	engine "mailbeacon/internal/engines/clickhouse"
+	"mailbeacon/internal/engines/clickhouse/clickhousetest"
 )
 
 // commitOf is a commit of so many rows: half of them counts, a tenth distinct counts with five new
@@ -35,7 +35,7 @@ func commitOf(rows int, before uint64, rnd *rand.Rand) *aggregate.Commit {
 func BenchmarkCommit(b *testing.B) {
 	for _, rows := range []int{10, 1_000, 10_000, 100_000} {
 		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
-			s := open(b, database(b, engine.Shared(b)))
+			s := open(b, database(b, clickhousetest.Start(b)))
 			rnd := rand.New(rand.NewPCG(1, 2))
 			for n := uint64(0); b.Loop(); n++ {
 				b.StopTimer()

@@ -11,6 +11,7 @@ import (
 
 	"mailbeacon/ingest/aggregate"
 	engine "mailbeacon/internal/engines/clickhouse"
+	"mailbeacon/internal/engines/clickhouse/clickhousetest"
 )
 
 // wire is a TCP connection to the server in which answers can be lost.
@@ -80,7 +81,7 @@ func (w *wire) set(lose, hang bool) {
 // does, and the same commit again is a conflict.
 func TestLostAnswer(t *testing.T) {
 	t.Parallel()
-	server := engine.Shared(t)
+	server := clickhousetest.Start(t)
 	for name, c := range map[string]struct{ http, hang bool }{
 		"native, cut": {}, "native, time-out": {hang: true}, "http, cut": {http: true}, "http, time-out": {http: true, hang: true},
 	} {
@@ -158,7 +159,7 @@ func (r losingRows) columns() []any {
 // A cluster whose first server is down is served by the next.
 func TestSeveralHosts(t *testing.T) {
 	t.Parallel()
-	server := engine.Shared(t)
+	server := clickhousetest.Start(t)
 	o := database(t, server)
 	for _, o := range []Options{o, overHTTP(server, o)} {
 		o.Addr = append([]string{"127.0.0.1:1"}, o.Addr...)
@@ -172,13 +173,13 @@ func TestSeveralHosts(t *testing.T) {
 // An engine that is killed and comes back is found again by the same store.
 func TestStoreOutlivesItsServer(t *testing.T) {
 	t.Parallel()
-	server := engine.Own(t, engine.Options{})
+	server := clickhousetest.Own(t, engine.Options{})
 	o := at(server, "outlived")
 	_, err := Migrate(t.Context(), o)
 	must(t, err)
 	s := open(t, o)
 	must(t, s.Commit(t.Context(), step(0, 1, 1)))
-	must(t, server.Kill())
+	server.Kill()
 	err = s.Commit(t.Context(), step(1, 1, 2))
 	if err == nil || errors.Is(err, aggregate.ErrConflict) {
 		t.Errorf("commit to a server that is gone: %v", err)

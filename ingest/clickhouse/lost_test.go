@@ -5,13 +5,14 @@ import (
 	"testing"
 
 	engine "mailbeacon/internal/engines/clickhouse"
+	"mailbeacon/internal/engines/clickhouse/clickhousetest"
 )
 
 // A crash may keep the token of a part and lose the part: the engine notes tokens before it puts parts
 // in place. The offset must not be stuck for that.
 func TestTokenOfALostPart(t *testing.T) {
 	t.Parallel()
-	server := engine.Own(t, engine.Options{})
+	server := clickhousetest.Own(t, engine.Options{})
 	o := at(server, "lost")
 	_, err := Migrate(t.Context(), o)
 	must(t, err)
@@ -21,7 +22,7 @@ func TestTokenOfALostPart(t *testing.T) {
 	for range 3 { // and again: the next tokens get lost too
 		var path string
 		ask(t, o, "SELECT argMax(path, max_block_number) FROM system.parts WHERE database = 'lost' AND table = 'aggregates' AND active AND rows < 100", &path)
-		must(t, server.Kill())
+		server.Kill()
 		must(t, os.RemoveAll(path))
 		must(t, server.Restart(t.Context()))
 		again := open(t, o)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	engine "mailbeacon/internal/engines/clickhouse"
+	"mailbeacon/internal/engines/clickhouse/clickhousetest"
 )
 
 func TestParse(t *testing.T) {
@@ -75,7 +76,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 func TestOpenSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	const secret = "s3cret"
-	server := engine.Own(t, engine.Options{Password: secret})
+	server := clickhousetest.Own(t, engine.Options{Password: secret})
 	good := at(server, "store")
 	_, err := Migrate(t.Context(), good)
 	must(t, err)
@@ -120,7 +121,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 // A user who may only read opens the store, reports, and is refused at the first commit.
 func TestReaderMayNotCommit(t *testing.T) {
 	t.Parallel()
-	server := engine.Own(t, engine.Options{})
+	server := clickhousetest.Own(t, engine.Options{})
 	o := at(server, "store")
 	_, err := Migrate(t.Context(), o)
 	must(t, err)
@@ -142,7 +143,7 @@ func TestReaderMayNotCommit(t *testing.T) {
 func TestOldServerIsRefused(t *testing.T) {
 	t.Parallel()
 	for version, old := range map[string]bool{"18.16.1": true, "25.7.9": true, "25.8.1": false} {
-		server := engine.Own(t, engine.Options{Version: version})
+		server := clickhousetest.Own(t, engine.Options{Version: version})
 		o := at(server, "store")
 		if _, err := Migrate(t.Context(), o); errors.Is(err, ErrOldServer) != old {
 			t.Errorf("migrate on %s: %v", version, err)

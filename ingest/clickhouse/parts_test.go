@@ -7,6 +7,7 @@ import (
 
 	"mailbeacon/ingest/aggregate"
 	engine "mailbeacon/internal/engines/clickhouse"
+	"mailbeacon/internal/engines/clickhouse/clickhousetest"
 )
 
 // Blocks are numbered as they are inserted: the highest number is how many parts there ever were.
@@ -15,7 +16,7 @@ const partsEver = "SELECT toUInt64(max(max_block_number)) FROM system.parts WHER
 // A commit is one part, however large; and the count of parts can tell.
 func TestCommitIsOnePart(t *testing.T) {
 	t.Parallel()
-	server := engine.Shared(t)
+	server := clickhousetest.Start(t)
 	sizes := []int{10, 5_000, 300_000}
 	if testing.Short() {
 		sizes[2] = 30_000
@@ -48,7 +49,7 @@ func TestCommitIsOnePart(t *testing.T) {
 // Every commit is a part, and the server merges them as fast as they come.
 func TestPartsStayBounded(t *testing.T) {
 	t.Parallel()
-	o := database(t, engine.Shared(t))
+	o := database(t, clickhousetest.Start(t))
 	s := open(t, o)
 	commits := uint64(300)
 	if testing.Short() {
@@ -77,7 +78,7 @@ func TestPartsStayBounded(t *testing.T) {
 // Mails that are rendered one by one don't make a part each.
 func TestPopulationsShareInserts(t *testing.T) {
 	t.Parallel()
-	o := database(t, engine.Shared(t))
+	o := database(t, clickhousetest.Start(t))
 	s := open(t, o)
 	var wg sync.WaitGroup
 	const callers, each = 20, 20

@@ -16,7 +16,7 @@ import (
 func (s *Store) Progress(ctx context.Context, partition uint32) (aggregate.Progress, error) {
 	var p aggregate.Progress
 	at := standing{seen: time.Now()}
-	err := s.each(s.progressSettings(ctx), "progress_get", []any{clickhouse.Named("partition", partition)}, func(rows driver.Rows) error {
+	err := s.each(s.sequential(ctx), "progress_get", []any{clickhouse.Named("partition", partition)}, func(rows driver.Rows) error {
 		var isMark uint8
 		var m aggregate.EdgeMark
 		var offset, context uint64
@@ -43,7 +43,7 @@ func (s *Store) Progress(ctx context.Context, partition uint32) (aggregate.Progr
 // Counts implements aggregate.Reader.
 func (s *Store) Counts(ctx context.Context, campaign uint32) ([]aggregate.Count, error) {
 	var all []aggregate.Count
-	err := s.each(ctx, "counts_get", []any{clickhouse.Named("campaign", campaign)}, func(rows driver.Rows) error {
+	err := s.each(reading(ctx), "counts_get", []any{clickhouse.Named("campaign", campaign)}, func(rows driver.Rows) error {
 		c := aggregate.Count{Cell: aggregate.Cell{Campaign: campaign}}
 		err := rows.Scan(&c.Hour, &c.Link, (*uint8)(&c.Kind), (*uint8)(&c.Reason), (*uint8)(&c.Class), (*uint8)(&c.Client), &c.N)
 		all = append(all, c)
@@ -62,7 +62,7 @@ func (s *Store) UniqueCounts(ctx context.Context, campaign uint32) ([]aggregate.
 		clickhouse.Named("human", uint8(classify.Human)), clickhouse.Named("machine", uint8(classify.Machine)),
 	}
 	var all []aggregate.UniqueCount
-	err := s.each(ctx, "uniques_get", args, func(rows driver.Rows) error {
+	err := s.each(reading(ctx), "uniques_get", args, func(rows driver.Rows) error {
 		var u aggregate.UniqueCount
 		var whole uint8
 		if err := rows.Scan((*uint8)(&u.Kind), &u.Link, &whole, &u.Human, &u.People); err != nil {
@@ -85,7 +85,7 @@ func (s *Store) UniqueCounts(ctx context.Context, campaign uint32) ([]aggregate.
 // Populations implements aggregate.Reader.
 func (s *Store) Populations(ctx context.Context, campaign uint32) ([]aggregate.PopulationCount, error) {
 	var all []aggregate.PopulationCount
-	err := s.each(ctx, "populations_get", []any{clickhouse.Named("campaign", campaign)}, func(rows driver.Rows) error {
+	err := s.each(reading(ctx), "populations_get", []any{clickhouse.Named("campaign", campaign)}, func(rows driver.Rows) error {
 		var p aggregate.PopulationCount
 		err := rows.Scan((*uint8)(&p.Member.Opens), (*uint8)(&p.Member.Clicks), &p.People)
 		all = append(all, p)
@@ -99,6 +99,10 @@ func (s *Store) Populations(ctx context.Context, campaign uint32) ([]aggregate.P
 
 func (s *Store) failed(err error, doing string, args ...any) error {
 	return fmt.Errorf("%s in %s: %w", fmt.Sprintf(doing, args...), s.o, explain(err))
+}
+
+func reading(ctx context.Context) context.Context {
+	return clickhouse.Context(ctx, clickhouse.WithSettings(readSettings))
 }
 
 // each calls fn for every row of a query.

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	engine "mailbeacon/internal/engines/clickhouse"
+	"mailbeacon/internal/engines/clickhouse/clickhousetest"
 	"mailbeacon/internal/report"
 )
 
@@ -44,7 +44,7 @@ func BenchmarkReport(b *testing.B) {
 	if n, err := strconv.Atoi(os.Getenv("MAILBEACON_CAMPAIGNS")); err == nil {
 		campaigns = n
 	}
-	s := open(b, database(b, engine.Shared(b)))
+	s := open(b, database(b, clickhousetest.Start(b)))
 	begin := time.Now()
 	fill(b, s, campaigns)
 	var rows, bytes, parts uint64

@@ -14,6 +14,7 @@ import (
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/event"
 	engine "mailbeacon/internal/engines/clickhouse"
+	"mailbeacon/internal/engines/clickhouse/clickhousetest"
 )
 
 // step is a commit of n events by somebody: the subject tells afterwards whether it is stored.
@@ -130,7 +131,7 @@ func TestRivalsUnderKill(t *testing.T) {
 }
 
 func rivalsUnderKill(t *testing.T, kills int, change func(*engine.Server, Options) Options) {
-	server := engine.Own(t, engine.Options{})
+	server := clickhousetest.Own(t, engine.Options{})
 	o := at(server, "rivals")
 	_, err := Migrate(t.Context(), o)
 	must(t, err)
@@ -185,7 +186,7 @@ func rivalsUnderKill(t *testing.T, kills int, change func(*engine.Server, Option
 // exactly one succeeds, and it is the one whose rows stand.
 func TestRivalsThatEndAtTheSameOffset(t *testing.T) {
 	t.Parallel()
-	o := database(t, engine.Shared(t))
+	o := database(t, clickhousetest.Start(t))
 	stores := []*Store{open(t, o), open(t, o), open(t, o)}
 	for round := range uint64(15) {
 		errs := make([]error, len(stores))
@@ -216,7 +217,7 @@ func TestRivalsThatEndAtTheSameOffset(t *testing.T) {
 // A rival goes on from a commit before that one was read back: it still succeeded.
 func TestOvertakenCommitKnowsThatItStands(t *testing.T) {
 	t.Parallel()
-	o := database(t, engine.Shared(t))
+	o := database(t, clickhousetest.Start(t))
 	a, b := open(t, o), open(t, o)
 	c := step(0, 3, 1)
 	begin, err := a.look(t.Context(), 0, 0)
@@ -233,7 +234,7 @@ func TestOvertakenCommitKnowsThatItStands(t *testing.T) {
 // Who slept so long that the tokens may be forgotten is refused by the server, whatever it thinks.
 func TestCommitThatComesTooLateIsRefused(t *testing.T) {
 	t.Parallel()
-	o := database(t, engine.Shared(t))
+	o := database(t, clickhousetest.Start(t))
 	s := open(t, o)
 	c := step(0, 3, 1)
 	begin, err := s.look(t.Context(), 0, 0)

@@ -10,6 +10,7 @@ import (
 
 	"mailbeacon/ingest/aggregate"
 	engine "mailbeacon/internal/engines/clickhouse"
+	"mailbeacon/internal/engines/clickhouse/clickhousetest"
 )
 
 // unmade is a database of the test's own that does not exist yet.
@@ -26,7 +27,7 @@ func TestMigrateFromEveryVersion(t *testing.T) {
 	t.Parallel()
 	steps, err := ours()
 	must(t, err)
-	server := engine.Shared(t)
+	server := clickhousetest.Start(t)
 	for have := range len(steps) + 1 {
 		t.Run(fmt.Sprintf("version %d", have), func(t *testing.T) {
 			t.Parallel()
@@ -79,7 +80,7 @@ func TestMigrateFromEveryVersion(t *testing.T) {
 
 func TestNewerSchemaIsRefused(t *testing.T) {
 	t.Parallel()
-	o := database(t, engine.Shared(t))
+	o := database(t, clickhousetest.Start(t))
 	exec(t, o, "INSERT INTO `"+o.Database+"`.migrations (version, name) VALUES (99, 'from the future')")
 	_, err := Open(t.Context(), o)
 	_, merr := Migrate(t.Context(), o)
@@ -93,7 +94,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 // A step that fails in its middle leaves the version before, and is taken again from its beginning.
 func TestMigrationThatWasCutShort(t *testing.T) {
 	t.Parallel()
-	o := unmade(t, engine.Shared(t))
+	o := unmade(t, clickhousetest.Start(t))
 	from := fstest.MapFS{"0001_a.sql": {Data: []byte("CREATE TABLE IF NOT EXISTS a (n UInt8) ENGINE = {{.Engine \"MergeTree\"}} ORDER BY n;\nSELECT throwIf(1);\n")}}
 	bad, err := migrations(from)
 	must(t, err)
@@ -111,7 +112,7 @@ func TestMigrationThatWasCutShort(t *testing.T) {
 
 func TestSeveralMigrateAtOnce(t *testing.T) {
 	t.Parallel()
-	o := unmade(t, engine.Shared(t))
+	o := unmade(t, clickhousetest.Start(t))
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -135,7 +136,7 @@ func TestMigrationsAreNumbered(t *testing.T) {
 // statement is as it should be, and that the server can read it.
 func TestReplicatedSchema(t *testing.T) {
 	t.Parallel()
-	o := database(t, engine.Shared(t))
+	o := database(t, clickhousetest.Start(t))
 	steps, err := ours()
 	must(t, err)
 	steps = append(steps, migration{name: "migrations_table", text: query("migrations_table")})

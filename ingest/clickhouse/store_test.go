@@ -11,6 +11,7 @@ import (
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/storetest"
 	engine "mailbeacon/internal/engines/clickhouse"
+	"mailbeacon/internal/engines/clickhouse/clickhousetest"
 )
 
 func TestMain(m *testing.M) {
@@ -18,7 +19,7 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("rapid.checks", "25"); err != nil {
 		panic(err)
 	}
-	os.Exit(engine.Main(m))
+	os.Exit(clickhousetest.Main(m))
 }
 
 func must(t testing.TB, err error) {
@@ -30,7 +31,7 @@ func must(t testing.TB, err error) {
 
 // at are options for a database of a server.
 func at(s *engine.Server, database string) Options {
-	return Options{Addr: []string{s.Native}, Database: database, User: "default", Password: s.Options.Password}
+	return Options{Addr: []string{s.Native}, Database: database, User: "default", Password: s.Password}
 }
 
 func overHTTP(s *engine.Server, o Options) Options {
@@ -59,7 +60,7 @@ func open(t testing.TB, o Options) *Store {
 }
 
 func conform(t *testing.T, change func(*engine.Server, Options) Options) {
-	s := engine.Shared(t)
+	s := clickhousetest.Start(t)
 	storetest.Run(t, storetest.Backend{Open: func(t *testing.T, place string) aggregate.Store {
 		known := filepath.Join(place, "database")
 		name, err := os.ReadFile(known)

@@ -33,7 +33,9 @@ var rules = []struct {
 	{"mailbeacon/cmd", nil},
 	{"mailbeacon/ingest/sqlite", []string{"cmd/mailbeacon"}},
 	{"mailbeacon/ingest/clickhouse", []string{"cmd/mailbeacon"}},
-	{"mailbeacon/internal/engines", []string{"cmd/engines"}},
+	{"mailbeacon/internal/engines", []string{
+		"cmd/engines", "internal/engines/kafka", "internal/engines/kafka/kafkatest", "internal/engines/clickhouse", "internal/engines/clickhouse/clickhousetest",
+	}},
 	{"mailbeacon/internal/api", []string{"cmd/mailbeacon", "internal/client"}},
 }
 

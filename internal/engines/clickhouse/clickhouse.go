@@ -1,6 +1,6 @@
-// Package clickhouse gives tests, and whoever wants a first look, a real ClickHouse on loopback. In
-// this order: the one that MAILBEACON_TEST_CLICKHOUSE names, a binary that is installed, or the
-// engine itself as a library from npm, behind a small front of ours (see front).
+// Package clickhouse runs a real ClickHouse on loopback, for tests and for a first look: an installed
+// one, or the engine itself as a library that is fetched once from npm, behind a small front of ours
+// (see front).
 package clickhouse
 
 import (
@@ -8,24 +8,27 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
+
+	"mailbeacon/internal/engines"
 )
 
-// The environment that is looked at.
 const (
-	EnvNative = "MAILBEACON_TEST_CLICKHOUSE"      // host:port of the native protocol of a running server
-	EnvHTTP   = "MAILBEACON_TEST_CLICKHOUSE_HTTP" // host:port of its HTTP
-	EnvCache  = "MAILBEACON_ENGINES"              // folder for what is downloaded, instead of the user's cache
+	// AddressVariable names a server that runs already, host:port of its native protocol, for tests
+	// to use; HTTPVariable is host:port of its HTTP.
+	AddressVariable = "MAILBEACON_TEST_CLICKHOUSE"
+	HTTPVariable    = "MAILBEACON_TEST_CLICKHOUSE_HTTP"
+
+	startTimeout = time.Minute
+	stopTimeout  = 15 * time.Second
 )
 
-// Options are what can be chosen of a server.
+// Options say how a server is run.
 type Options struct {
-	// Dir is the folder of the data. It is made where it is missing, and stays.
+	// Dir is where its data and its log are. It is made where it is missing, and is the caller's to
+	// remove.
 	Dir string
 	// Native and HTTP are the addresses to listen on; empty: a free port of 127.0.0.1.
 	Native, HTTP string
@@ -33,115 +36,105 @@ type Options struct {
 	Password string
 	// Version is what the front announces instead of the engine's version.
 	Version string
-	// Detached: the server goes on when this process ends, and is stopped by StopDetached.
+	// Detached: the server outlives this process.
 	Detached bool
 }
 
-// Server is a running ClickHouse.
+// Server is a server that answers. Its methods are for one goroutine at a time.
 type Server struct {
 	// Native and HTTP are its addresses, host:port.
 	Native, HTTP string
-	// Options are what it was started with, its addresses filled in: starting with them again is a
-	// restart. The zero Options are of a server that is not ours.
-	Options Options
+	// Password is that of its user default.
+	Password string
 
-	cmd    *exec.Cmd
-	orphan func() // lets the front know that nobody wants it any more
-	ended  chan struct{}
+	o       Options
+	process *engines.Process // nil: it is not ours
 }
 
-// Running is the server that the environment names; nil if it names none.
-func Running() *Server {
-	native := os.Getenv(EnvNative)
+// Named is the server that the environment names; nil if it names none.
+func Named() *Server {
+	native := os.Getenv(AddressVariable)
 	if native == "" {
 		return nil
 	}
-	return &Server{Native: native, HTTP: os.Getenv(EnvHTTP)}
+	return &Server{Native: native, HTTP: os.Getenv(HTTPVariable)}
 }
 
-// Start starts a server of one's own on a folder, and returns when it answers. The first call on a
-// machine downloads some 170 MB.
+// Start starts a server on a folder, and returns when it answers. The first call on a machine
+// downloads some 170 MB.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	if o.Dir == "" {
-		return nil, errors.New("start ClickHouse: no folder is given")
+	s := &Server{Password: o.Password, o: o}
+	if err := s.start(ctx); err != nil {
+		return nil, fmt.Errorf("start ClickHouse: %w", err)
 	}
-	dir, err := filepath.Abs(o.Dir)
+	return s, nil
+}
+
+func (s *Server) start(ctx context.Context) error {
+	dir, err := filepath.Abs(s.o.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("start ClickHouse: %w", err)
+		return err
 	}
-	o.Dir = dir
+	s.o.Dir = dir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("start ClickHouse: %w", err)
+		return err
 	}
-	if binary := installed(ctx); binary != "" && o.Version == "" {
-		return startInstalled(ctx, binary, o)
+	// An installed one announces what it is.
+	if binary := installed(ctx); binary != "" && s.o.Version == "" {
+		err = s.startInstalled(ctx, binary)
+	} else {
+		err = s.startFront(ctx)
 	}
-	return startFront(ctx, o)
+	if err != nil {
+		return err
+	}
+	s.o.Native, s.o.HTTP = s.Native, s.HTTP // also after the next start
+	return nil
 }
 
 // PID is the number of the server's process, 0 where it is not ours.
 func (s *Server) PID() int {
-	if s.cmd == nil {
+	if s.process == nil {
 		return 0
 	}
-	return s.cmd.Process.Pid
+	return s.process.PID()
 }
 
-// Kill ends the server as kill -9 does, and waits until it is gone. What it acknowledged must be
+// Kill ends the server as kill -9 does, and returns when it is gone. What it acknowledged must be
 // there after the next start.
-func (s *Server) Kill() error { return s.end(syscall.SIGKILL) }
-
-// Stop ends the server; of one that is not ours it does nothing.
-func (s *Server) Stop() error {
-	if s.cmd == nil {
-		return nil
+func (s *Server) Kill() {
+	if s.process != nil {
+		s.process.Kill()
 	}
-	return s.end(syscall.SIGTERM)
 }
 
-func (s *Server) end(sig syscall.Signal) error {
-	if s.cmd == nil {
-		return errors.New("the ClickHouse server is not ours to kill")
+// Stop ends the server.
+func (s *Server) Stop() {
+	if s.process != nil {
+		s.process.Stop(stopTimeout)
 	}
-	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
-		return fmt.Errorf("end ClickHouse: %w", err)
+}
+
+// Restart kills the server and starts it again, on the same folder and addresses.
+func (s *Server) Restart(ctx context.Context) error {
+	if s.process == nil {
+		return errors.New("restart ClickHouse: the server is not ours")
 	}
-	select {
-	case <-s.ended:
-	case <-time.After(30 * time.Second):
-		_ = s.cmd.Process.Kill() // it is gone if this fails
-		<-s.ended
+	s.Kill()
+	if err := s.start(ctx); err != nil {
+		return fmt.Errorf("restart ClickHouse: %w", err)
 	}
-	s.orphan()
 	return nil
 }
 
-func pidFile(dir string) string { return filepath.Join(dir, "server.pid") }
+// Pause stops the server as if it had no processor, until Resume.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
-// StopDetached stops the server that was started on a folder with Options.Detached, and waits for
-// it. It is no error if none runs.
-func StopDetached(dir string) error {
-	b, err := os.ReadFile(pidFile(dir))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+// Resume lets a paused server go on.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	if s.process != nil {
+		s.process.Signal(sig)
 	}
-	if err != nil {
-		return fmt.Errorf("stop ClickHouse: %w", err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		return fmt.Errorf("stop ClickHouse: %s: %w", pidFile(dir), err)
-	}
-	// The number may be another process's by now: ours has the folder on its command line.
-	for range 300 {
-		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if err != nil || !strings.Contains(string(line), dir) {
-			return os.Remove(pidFile(dir))
-		}
-		if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
-			return fmt.Errorf("stop ClickHouse: %w", err)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	return fmt.Errorf("stop ClickHouse: process %d does not end", pid)
 }

@@ -1,27 +1,23 @@
 package clickhouse
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"time"
+
+	"mailbeacon/internal/engines"
 )
 
-func TestMain(m *testing.M) { os.Exit(Main(m)) }
-
-func ask(t *testing.T, s *Server, statement string) string {
+func ask(t *testing.T, s *Server, password, statement string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.HTTP+"/", strings.NewReader(statement))
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.SetBasicAuth("default", s.Options.Password)
+	req.SetBasicAuth("default", password)
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -34,23 +30,20 @@ func ask(t *testing.T, s *Server, statement string) string {
 	return strings.TrimSpace(string(b))
 }
 
-func TestSharedIsOne(t *testing.T) {
-	t.Parallel()
-	a, b := Shared(t), Shared(t)
-	if a != b || ask(t, a, "SELECT 1+1") != "2" {
-		t.Error("no server, or two")
-	}
-}
-
 // What was acknowledged is there after kill -9, at the same addresses.
 func TestKilledServerComesBack(t *testing.T) {
 	t.Parallel()
-	s := Own(t, Options{Password: "it's"})
+	const password = "it's"
+	s, err := Start(t.Context(), Options{Dir: t.TempDir(), Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Kill)
 	for _, statement := range []string{
 		"CREATE DATABASE a ENGINE = Atomic", "CREATE TABLE a.t (n UInt64) ENGINE = MergeTree ORDER BY n", "INSERT INTO a.t VALUES (7)",
 		"DROP DATABASE IF EXISTS other SYNC",
 	} {
-		if out := ask(t, s, statement); out != "" {
+		if out := ask(t, s, password, statement); out != "" {
 			t.Fatal(statement, out)
 		}
 	}
@@ -61,71 +54,54 @@ func TestKilledServerComesBack(t *testing.T) {
 	if s.Native != before.Native || s.HTTP != before.HTTP || s.PID() == before.PID() {
 		t.Errorf("%+v came back as %+v", before, *s)
 	}
-	if got := ask(t, s, "SELECT n FROM a.t"); got != "7" {
+	if got := ask(t, s, password, "SELECT n FROM a.t"); got != "7" {
 		t.Errorf("stored 7, got %q", got)
 	}
-	s.Options.Password = "wrong"
-	if got := ask(t, s, "SELECT 1"); !strings.Contains(got, "Code: 516.") {
+	if got := ask(t, s, "wrong", "SELECT 1"); !strings.Contains(got, "Code: 516.") {
 		t.Errorf("a wrong password: %q", got)
 	}
 }
 
-func TestDetachedServerIsStoppedByItsFolder(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	s, err := Start(t.Context(), Options{Dir: dir, Detached: true})
+// The server of make engines outlives who started it, is found again, and ends with make engines-stop.
+func TestUpAndDown(t *testing.T) {
+	lib, err := provision(t.Context()) // into the cache that all tests use
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := StopDetached(dir); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-s.ended:
-	case <-time.After(10 * time.Second):
-		t.Error("it runs")
-	}
-	if err := StopDetached(dir); err != nil {
-		t.Errorf("stopped again: %v", err)
-	}
-	// A number that is another process's by now is left alone.
-	if err := os.WriteFile(pidFile(dir), []byte("1"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := StopDetached(dir); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestLockIsForOneProcessAtATime(t *testing.T) {
-	t.Parallel()
-	path := filepath.Join(t.TempDir(), "lock")
-	var inside atomic.Int32
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			unlock, err := lock(t.Context(), path)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if inside.Add(1) != 1 {
-				t.Error("two are inside")
-			}
-			time.Sleep(time.Millisecond)
-			inside.Add(-1)
-			unlock()
-		})
-	}
-	wg.Wait()
-	unlock, err := lock(t.Context(), path)
+	t.Setenv(AddressVariable, "")
+	t.Setenv(engines.CacheVariable, t.TempDir())
+	mine, err := engines.Cache()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer unlock()
-	ctx, stop := context.WithTimeout(t.Context(), time.Millisecond)
-	defer stop()
-	if _, err := lock(ctx, path); err == nil || !strings.Contains(err.Error(), path) {
-		t.Errorf("taken twice: %v", err)
+	if err := os.Mkdir(mine+"/clickhouse-"+engineVersion, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(lib, mine+"/clickhouse-"+engineVersion+"/libchdb.so"); err != nil {
+		t.Fatal(err)
+	}
+	addr, err := Up(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = Down() }) // it ended below, or the test failed
+	if again, err := Up(t.Context()); err != nil || again != addr {
+		t.Errorf("up again: %s, %v, was %s", again, err, addr)
+	}
+	s, err := running()
+	if err != nil || s == nil || ask(t, s, "", "SELECT 1+1") != "2" {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	if lines := Settings(addr); !slices.Contains(lines, AddressVariable+"="+addr) || !slices.Contains(lines, HTTPVariable+"="+s.HTTP) {
+		t.Errorf("settings %q", lines)
+	}
+	if err := Down(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := running(); s != nil || err != nil {
+		t.Errorf("it runs: %+v, %v", s, err)
+	}
+	if err := Down(); err != nil {
+		t.Errorf("down again: %v", err)
 	}
 }

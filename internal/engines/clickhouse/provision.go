@@ -11,9 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"time"
 
-	"golang.org/x/sys/unix"
+	"mailbeacon/internal/engines"
 )
 
 // The engine as a library: the npm package of chDB, ClickHouse 26.5.
@@ -29,15 +28,11 @@ func provision(ctx context.Context) (string, error) {
 	if platform := runtime.GOOS + "/" + runtime.GOARCH; platform != "linux/amd64" {
 		return "", fmt.Errorf("there is no package of it for %s", platform)
 	}
-	root := os.Getenv(EnvCache)
-	if root == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return "", err
-		}
-		root = filepath.Join(cache, "mailbeacon-engines")
+	cache, err := engines.Cache()
+	if err != nil {
+		return "", err
 	}
-	dir := filepath.Join(root, "clickhouse-"+engineVersion)
+	dir := filepath.Join(cache, "clickhouse-"+engineVersion)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
@@ -45,7 +40,7 @@ func provision(ctx context.Context) (string, error) {
 	if _, err := os.Stat(lib); err == nil {
 		return lib, nil
 	}
-	unlock, err := lock(ctx, filepath.Join(dir, "lock"))
+	unlock, err := engines.Lock(ctx, filepath.Join(dir, "lock"))
 	if err != nil {
 		return "", err
 	}
@@ -108,28 +103,4 @@ func unpack(archive, name, to string) error {
 	}
 	_, err = io.Copy(out, r)
 	return errors.Join(err, out.Close())
-}
-
-// lock takes a lock that other processes respect, as long as it takes.
-func lock(ctx context.Context, path string) (unlock func(), err error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	for {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			return func() { _ = f.Close() }, nil // which unlocks
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			_ = f.Close() // the failure before is the news
-			return nil, fmt.Errorf("lock %s: %w", path, err)
-		}
-		select {
-		case <-ctx.Done():
-			_ = f.Close() // the end of the wait is the news
-			return nil, fmt.Errorf("wait for %s: %w", path, ctx.Err())
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
 }

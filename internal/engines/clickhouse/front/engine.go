@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // engine is the library on its folder, and who may use it.
@@ -19,6 +20,9 @@ type engine struct {
 	version  string
 	timezone string
 	users    map[string]user
+
+	mu   sync.Mutex
+	idle map[string][]*connection // by what they were begun with
 }
 
 // user is somebody who may connect.
@@ -34,7 +38,7 @@ func newEngine(dir string) (*engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{dir: dir, inserts: filepath.Join(dir, "inserts")}
+	e := &engine{dir: dir, idle: map[string][]*connection{}, inserts: filepath.Join(dir, "inserts")}
 	if err := os.RemoveAll(e.inserts); err != nil { // left by a process that was killed
 		return nil, err
 	}
@@ -66,12 +70,58 @@ func (e *engine) admit(name, password string) error {
 	return nil
 }
 
-// session is a connection of one statement: its settings end with it.
+// session is a connection of one statement, begun with a database and settings; they don't outlive
+// it. Release ends it.
 func (e *engine) session(username, database string, settings map[string]string) (*connection, error) {
+	first := e.beginning(username, database, settings)
+	key := strings.Join(first, ";")
+	e.mu.Lock()
+	if kept := e.idle[key]; len(kept) > 0 {
+		e.idle[key] = kept[:len(kept)-1]
+		e.mu.Unlock()
+		return kept[len(kept)-1], nil
+	}
+	e.mu.Unlock()
 	c, err := connect(e.dir)
 	if err != nil {
 		return nil, err
 	}
+	c.begun = key
+	for _, statement := range first {
+		if _, _, err := c.run(statement, "Null", nil); err != nil {
+			library.closeConn(c.c)
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// mostKinds bounds the kinds of sessions that are kept, mostIdle how many of a kind.
+const mostKinds, mostIdle = 64, 8
+
+// release ends a session. After a query, which leaves nothing behind, it is kept for the next that
+// begins the same: a new one takes a millisecond.
+func (e *engine) release(c *connection, statement string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if isQuery(statement) && len(e.idle[c.begun]) < mostIdle {
+		if len(e.idle) >= mostKinds {
+			for key, kept := range e.idle { // any
+				for _, c := range kept {
+					library.closeConn(c.c)
+				}
+				delete(e.idle, key)
+				break
+			}
+		}
+		e.idle[c.begun] = append(e.idle[c.begun], c)
+		return
+	}
+	library.closeConn(c.c)
+}
+
+// beginning are the statements that make a session what it should be.
+func (e *engine) beginning(username, database string, settings map[string]string) []string {
 	var first []string
 	// Unqualified names in the default database would be looked up as files.
 	if database != "" && database != "default" {
@@ -88,13 +138,7 @@ func (e *engine) session(username, database string, settings map[string]string) 
 	if e.users[username].readonly {
 		first = append(first, "SET readonly = 2")
 	}
-	for _, statement := range first {
-		if _, _, err := c.run(statement, "Null", nil); err != nil {
-			library.closeConn(c)
-			return nil, err
-		}
-	}
-	return c, nil
+	return first
 }
 
 // text runs a query and gives its rows as text.

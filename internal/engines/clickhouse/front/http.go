@@ -73,8 +73,9 @@ func (e *engine) request(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defer library.closeConn(c)
-	if statement := q.Get("query"); statement != "" {
+	statement := q.Get("query")
+	defer func() { e.release(c, statement) }()
+	if statement != "" {
 		in, err := parseInsert(c, statement)
 		if err != nil {
 			return err
@@ -82,9 +83,10 @@ func (e *engine) request(w http.ResponseWriter, r *http.Request) error {
 		if in != nil {
 			return e.insertBody(c, in, body, q.Get("decompress") == "1")
 		}
-		body = append([]byte(statement+"\n"), body...)
+		statement += "\n"
 	}
-	return e.answer(w, r, c, string(body), params)
+	statement += string(body)
+	return e.answer(w, r, c, statement, params)
 }
 
 func (e *engine) insertBody(c *connection, in *insert, body []byte, compressed bool) error {

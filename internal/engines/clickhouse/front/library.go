@@ -13,15 +13,21 @@ import (
 
 // The library's own types, seen by pointer only.
 type (
-	handle     struct{ _ byte }
-	connection struct{ *handle }
-	result     struct{ _ byte }
+	handle  struct{ _ byte }
+	cHandle struct{ *handle }
+	result  struct{ _ byte }
 )
+
+// connection is a session of the engine.
+type connection struct {
+	c     *cHandle
+	begun string // the statements that it began with
+}
 
 // library is the C interface of libchdb.so that is used here.
 var library struct {
-	connect       func(argc int32, argv **byte) *connection
-	closeConn     func(*connection)
+	connect       func(argc int32, argv **byte) *cHandle
+	closeConn     func(*cHandle)
 	query         func(h *handle, text *byte, textLen uintptr, format *byte, formatLen uintptr, names **byte, nameLens *uintptr, values **byte, valueLens *uintptr, params uintptr) *result
 	destroy       func(*result)
 	buffer        func(*result) *byte
@@ -75,10 +81,10 @@ func connect(dir string) (*connection, error) {
 	args.add("--path=" + dir)
 	argc := len(args.ptrs)
 	args.ptrs = append(args.ptrs, nil)
-	var c *connection
+	c := &connection{}
 	err := keepingSignals(func() error {
-		c = library.connect(int32(argc), &args.ptrs[0])
-		if c == nil || c.handle == nil {
+		c.c = library.connect(int32(argc), &args.ptrs[0])
+		if c.c == nil || c.c.handle == nil {
 			return errors.New("the engine does not open its folder")
 		}
 		return nil
@@ -98,7 +104,7 @@ func (c *connection) run(text, format string, params map[string]string) ([]byte,
 	n := len(names.ptrs)
 	names.add("") // there must be something to point at
 	values.add("")
-	r := library.query(c.handle, t.ptrs[0], t.lens[0], t.ptrs[1], t.lens[1],
+	r := library.query(c.c.handle, t.ptrs[0], t.lens[0], t.ptrs[1], t.lens[1],
 		&names.ptrs[0], &names.lens[0], &values.ptrs[0], &values.lens[0], uintptr(n))
 	if r == nil {
 		return nil, 0, &exception{code: 1001, text: "the engine gave no result"}

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -33,7 +32,6 @@ func run() error {
 	nativeAddr := flag.String("native", "127.0.0.1:0", "address of the native protocol")
 	httpAddr := flag.String("http", "127.0.0.1:0", "address of HTTP")
 	version := flag.String("version", "", "version to announce instead of the engine's own")
-	detached := flag.Bool("detached", false, "go on when standard input ends")
 	flag.Parse()
 
 	if err := load(*lib); err != nil {
@@ -68,16 +66,8 @@ func run() error {
 	fmt.Printf("ready native=%s http=%s version=%s\n", native.Addr(), web.Addr(), e.version)
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
-	orphaned := make(chan struct{})
-	if !*detached {
-		go func() {
-			_, _ = io.Copy(io.Discard, os.Stdin) // whoever started it is gone when this ends
-			close(orphaned)
-		}()
-	}
 	select {
 	case <-stop:
-	case <-orphaned:
 	case err := <-failed:
 		if !errors.Is(err, http.ErrServerClosed) {
 			return err

@@ -95,7 +95,7 @@ func (n *native) hello() error {
 	if err != nil {
 		return n.fail(err)
 	}
-	library.closeConn(c)
+	n.release(c, "")
 	answer := proto.ServerHello{Name: "ClickHouse", DisplayName: "mailbeacon test engine", Revision: revision, Timezone: n.timezone}
 	// What is no number stays 0.
 	_, _ = fmt.Sscanf(n.version, "%d.%d.%d", &answer.Major, &answer.Minor, &answer.Patch)
@@ -179,7 +179,7 @@ func (n *native) query() error {
 	if err != nil {
 		return n.fail(err)
 	}
-	defer library.closeConn(c)
+	defer n.release(c, q.Body)
 	in, err := parseInsert(c, q.Body)
 	switch {
 	case err != nil:
