@@ -8,7 +8,7 @@ PACKAGE := ./cmd/mailbeacon
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION   := v1.9.0
 
-.PHONY: help build test test-short format lint vuln fuzz fuzz-long bench bench-open soak kill-long startup tools ci clean
+.PHONY: help build test test-short format lint vuln fuzz fuzz-long bench bench-open soak kill-long startup engines engines-stop tools ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,12 @@ soak: ## ten minutes of load, memory flat
 
 startup: ## start to ready with a million events waiting
 	$(GO) test -timeout 10m -count 1 -run 'TestStart' -v ./internal/proctest
+
+engines: ## a Kafka and a ClickHouse on loopback; prints the settings to use it with
+	@$(GO) run ./cmd/engines up
+
+engines-stop: ## end what `make engines` started
+	@$(GO) run ./cmd/engines down
 
 tools: $(BIN)/golangci-lint $(BIN)/govulncheck
 

@@ -24,12 +24,18 @@ var rules = []struct {
 	{"modernc.org/sqlite", []string{"ingest/sqlite"}},
 	{"github.com/segmentio/kafka-go", []string{"ingest/kafka"}},
 	{"github.com/ClickHouse/clickhouse-go", []string{"ingest/clickhouse"}},
+	{"github.com/ClickHouse/ch-go", []string{"internal/engines/clickhouse/front"}},
+	{"github.com/ebitengine/purego", []string{"internal/engines/clickhouse/front"}},
 	{"github.com/spf13/cobra", []string{"cmd/mailbeacon"}},
 	{"github.com/danielgtaylor/huma", []string{"internal/api"}},
 	{"github.com/valyala/fasthttp", []string{"pixel", "redirect", "internal/edge", "internal/intake", "internal/preferences", "bench"}},
 	{"github.com/prometheus/client_golang", []string{"cmd/mailbeacon"}},
 	{"mailbeacon/cmd", nil},
 	{"mailbeacon/ingest/sqlite", []string{"cmd/mailbeacon"}},
+	{"mailbeacon/ingest/clickhouse", []string{"cmd/mailbeacon"}},
+	{"mailbeacon/internal/engines", []string{
+		"cmd/engines", "internal/engines/kafka", "internal/engines/kafka/kafkatest", "internal/engines/clickhouse", "internal/engines/clickhouse/clickhousetest",
+	}},
 	{"mailbeacon/internal/api", []string{"cmd/mailbeacon", "internal/client"}},
 }
 

@@ -4,8 +4,10 @@ package report
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sort"
+	"sync"
 	"time"
 
 	"mailbeacon/ingest/aggregate"
@@ -95,17 +97,16 @@ type HourCount struct {
 
 // Query makes the report of a campaign as of now.
 func Query(ctx context.Context, store aggregate.Reader, s Subject, now time.Time) (*Report, error) {
-	counts, err := store.Counts(ctx, s.Number)
-	if err != nil {
-		return nil, fmt.Errorf("read the counts of campaign %s: %w", s.Name, err)
-	}
-	uniques, err := store.UniqueCounts(ctx, s.Number)
-	if err != nil {
-		return nil, fmt.Errorf("read the distinct counts of campaign %s: %w", s.Name, err)
-	}
-	people, err := store.Populations(ctx, s.Number)
-	if err != nil {
-		return nil, fmt.Errorf("read the population of campaign %s: %w", s.Name, err)
+	var counts []aggregate.Count
+	var uniques []aggregate.UniqueCount
+	var people []aggregate.PopulationCount
+	// At once: over a network the answers take longer than the work.
+	if err := all(
+		func() (err error) { counts, err = store.Counts(ctx, s.Number); return err },
+		func() (err error) { uniques, err = store.UniqueCounts(ctx, s.Number); return err },
+		func() (err error) { people, err = store.Populations(ctx, s.Number); return err },
+	); err != nil {
+		return nil, fmt.Errorf("read campaign %s: %w", s.Name, err)
 	}
 	r := &Report{
 		Campaign: s.Name, AsOf: now.UTC(), Delivered: s.Delivered, Bounced: s.Bounced,
@@ -124,6 +125,17 @@ func Query(ctx context.Context, store aggregate.Reader, s Subject, now time.Time
 	r.populate(people)
 	r.Links, r.Series = links.rows(), series(hours)
 	return r, nil
+}
+
+// all runs every one of the functions at the same time.
+func all(fns ...func() error) error {
+	errs := make([]error, len(fns))
+	var wg sync.WaitGroup
+	for i, fn := range fns {
+		wg.Go(func() { errs[i] = fn() })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 func (r *Report) measure(k event.Kind) *Measure {

@@ -1,0 +1,190 @@
+package clickhouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"mailbeacon/ingest/aggregate"
+)
+
+const (
+	// fresh is how long it is believed that a partition stands where it was last seen.
+	fresh = 10 * time.Second
+	// arrival is how long after that look a commit may reach the table. The tokens of all the
+	// commits of that time must be in the deduplication window.
+	arrival = time.Minute
+
+	quorumTimeout = 20 * time.Second
+	connLife      = time.Hour
+	// lostTokens is how many tokens of one offset may be spent by parts that a crash took.
+	lostTokens = 8
+)
+
+// standing is what was seen of a partition.
+type standing struct {
+	offset uint64
+	clock  uint32    // the server's, in seconds, when it was read
+	seen   time.Time // our own clock
+
+	// Of the offset that was asked about:
+	left bool   // a commit starts from it
+	by   uint64 // that commit's id
+}
+
+// Commit implements aggregate.Store. The outcome is what is read back: the answer to an insert only
+// says that it is worth reading.
+func (s *Store) Commit(ctx context.Context, c *aggregate.Commit) error {
+	if err := s.commit(ctx, c); err != nil {
+		s.forget(c.Partition)
+		return fmt.Errorf("commit partition %d from offset %d in %s: %w", c.Partition, c.Before, s.o, explain(err))
+	}
+	return nil
+}
+
+func (s *Store) commit(ctx context.Context, c *aggregate.Commit) error {
+	if c.After.Offset <= c.Before {
+		return fmt.Errorf("it ends at %d and moves nothing", c.After.Offset)
+	}
+	at, err := s.basis(ctx, c)
+	if err != nil {
+		return err
+	}
+	if at.offset != c.Before {
+		return fmt.Errorf("%w: %d is stored", aggregate.ErrConflict, at.offset)
+	}
+	// By its id a commit is told from a rival's that ends at the same offset.
+	id := rand.Uint64()
+	deadline := at.clock + uint32(arrival/time.Second)
+	for try := range lostTokens {
+		if err := s.send(ctx, c, id, deadline, token(c, try)); err != nil {
+			return err
+		}
+		if at, err = s.look(ctx, c.Partition, c.Before); err != nil {
+			return err
+		}
+		switch {
+		case at.left && at.by == id:
+			s.remember(c.Partition, at)
+			return nil
+		case at.left:
+			return fmt.Errorf("%w: another commit starts there, and %d is stored", aggregate.ErrConflict, at.offset)
+		case at.offset != c.Before:
+			return fmt.Errorf("%d is stored, and not by which commit", at.offset)
+		case s.o.Replicated:
+			return errors.New("the server acknowledged it and does not show it")
+		}
+		// The token is spent, and nothing starts from the offset: a crash kept the token and lost the
+		// part. Who comes here sees the same, and tries the same next token.
+	}
+	return fmt.Errorf("%d tokens are spent, and nothing is stored by them; the server loses parts", lostTokens)
+}
+
+// token makes a commit the only one from its offset. try is above 0 where tokens were lost.
+func token(c *aggregate.Commit, try int) string {
+	if try == 0 {
+		return fmt.Sprintf("%d:%d", c.Partition, c.Before)
+	}
+	return fmt.Sprintf("%d:%d:%d", c.Partition, c.Before, try)
+}
+
+// basis finds out whether the partition stands where a commit starts. Offsets only grow, so it is
+// enough that it stood there a moment ago: whoever moved it since has spent the token.
+func (s *Store) basis(ctx context.Context, c *aggregate.Commit) (standing, error) {
+	s.mu.Lock()
+	at, known := s.standing[c.Partition]
+	s.mu.Unlock()
+	if known && at.offset == c.Before && time.Since(at.seen) < fresh {
+		return at, ctx.Err()
+	}
+	return s.look(ctx, c.Partition, c.Before)
+}
+
+func (s *Store) remember(partition uint32, at standing) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.standing[partition] = at
+}
+
+func (s *Store) forget(partition uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.standing, partition)
+}
+
+// look reads where a partition stands, and which commit starts from an offset.
+func (s *Store) look(ctx context.Context, partition uint32, before uint64) (standing, error) {
+	at := standing{seen: time.Now()}
+	var left uint8
+	err := s.conn.QueryRow(s.sequential(ctx), query("standing_get"), clickhouse.Named("partition", partition), clickhouse.Named("before", before)).
+		Scan(&at.offset, &left, &at.by, &at.clock)
+	at.left = left != 0
+	if err != nil {
+		return standing{}, fmt.Errorf("read the progress: %w", err)
+	}
+	return at, nil
+}
+
+// readSettings are those of all that is read here: few rows, for which more threads only cost.
+var readSettings = clickhouse.Settings{"max_threads": 1}
+
+// sequential makes a read see every acknowledged commit, on whichever server of a cluster it is.
+func (s *Store) sequential(ctx context.Context) context.Context {
+	set := maps.Clone(readSettings)
+	if s.o.Replicated {
+		set["select_sequential_consistency"] = 1
+	}
+	return clickhouse.Context(ctx, clickhouse.WithSettings(set))
+}
+
+// send inserts a commit: one block, once. Servers of a quorum take one insert at a time and refuse
+// others unheard; those are sent again.
+func (s *Store) send(ctx context.Context, c *aggregate.Commit, id uint64, deadline uint32, token string) error {
+	rows := commitRows(c, id, deadline)
+	for {
+		err := s.insert(ctx, "aggregates_add", rows, token)
+		if code(err) != codePreviousQuorum {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		case <-time.After(rand.N(20 * time.Millisecond)):
+		}
+	}
+}
+
+// appender writes itself into a batch, a column at a time.
+type appender interface {
+	columns() []any // slices of one length, in the order of the statement
+}
+
+// insert sends rows as one block. Never Flush: it would send a block of its own.
+func (s *Store) insert(ctx context.Context, name string, rows appender, token string) error {
+	set := maps.Clone(s.settings)
+	if token != "" {
+		set["insert_deduplication_token"] = token
+	}
+	b, err := s.conn.PrepareBatch(clickhouse.Context(ctx, clickhouse.WithSettings(set)), query(name))
+	if err != nil {
+		return fmt.Errorf("begin the insert: %w", err)
+	}
+	defer func() { _ = b.Close() }() // after Send it does nothing
+	for i, column := range rows.columns() {
+		if err := appendColumn(b, i, column); err != nil {
+			return fmt.Errorf("column %d: %w", i, err)
+		}
+	}
+	if err := b.Send(); err != nil {
+		if ctxErr := ctx.Err(); ctxErr != nil {
+			err = errors.Join(ctxErr, err)
+		}
+		return fmt.Errorf("insert: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,1 @@
+INSERT INTO populations (campaign, opens, clicks, hashes)

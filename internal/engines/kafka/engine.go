@@ -1,0 +1,78 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"mailbeacon/internal/engines"
+)
+
+// The folder of the broker that outlives the command that started it, and the files in it.
+const (
+	engineDir   = "kafka-running"
+	pidFile     = "pid"
+	addressFile = "address"
+)
+
+// Up starts a broker that runs until Down, or finds the one that runs already, and returns its
+// address. The environment's broker is used where there is one.
+func Up(ctx context.Context) (addr string, err error) {
+	if addr := os.Getenv(AddressVariable); addr != "" {
+		if err := Probe(ctx, addr); err != nil {
+			return "", fmt.Errorf("%s names %s, which does not answer: %w", AddressVariable, addr, err)
+		}
+		return addr, nil
+	}
+	cache, err := engines.Cache()
+	if err != nil {
+		return "", err
+	}
+	unlock, err := engines.Lock(ctx, filepath.Join(cache, engineDir+".lock"))
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	dir := filepath.Join(cache, engineDir)
+	if engines.Noted(filepath.Join(dir, pidFile)) != 0 {
+		b, err := os.ReadFile(filepath.Join(dir, addressFile))
+		if err != nil {
+			return "", fmt.Errorf("the running Kafka's address: %w", err)
+		}
+		return strings.TrimSpace(string(b)), nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("Kafka's folder: %w", err)
+	}
+	b, err := Start(ctx, Options{Dir: dir, Detached: true, HeapMB: 512})
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(filepath.Join(dir, addressFile), []byte(b.Addr()+"\n"), 0o644); err != nil {
+		b.Stop()
+		return "", fmt.Errorf("note Kafka's address: %w", err)
+	}
+	if err := b.WritePID(filepath.Join(dir, pidFile)); err != nil {
+		b.Stop()
+		return "", err
+	}
+	return b.Addr(), nil
+}
+
+// Down ends the broker that Up started, if it runs, and removes its data.
+func Down() error {
+	cache, err := engines.Cache()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(cache, engineDir)
+	if err := engines.EndNoted(filepath.Join(dir, pidFile), stopTimeout); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove Kafka's folder: %w", err)
+	}
+	return nil
+}
