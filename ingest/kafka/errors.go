@@ -15,7 +15,7 @@ import (
 // RecreatedError says that a topic is another than it was: somebody deleted it and made it anew.
 // Its offsets mean something else now.
 type RecreatedError struct {
-	Topic   string
+	Topic    string
 	Was, Now TopicID
 }
 

@@ -86,6 +86,7 @@ func EventsTopic(name string, partitions, replicas int, retention time.Duration)
 		exactly("retention.bytes", "-1"),
 		atLeast("max.message.bytes", record, max(record, 1<<20)),
 		exactly("unclean.leader.election.enable", "false"),
+		exactly("message.timestamp.type", "LogAppendTime"), // ages go by the brokers' clock, whatever the writers' say
 	}}
 }
 
@@ -96,6 +97,7 @@ func ControlTopic(name string, replicas int) TopicSpec {
 		atLeast("min.compaction.lag.ms", CompactionLag.Milliseconds(), CompactionLag.Milliseconds()),
 		atLeast("max.message.bytes", maxAppend+recordRoom, maxAppend+recordRoom),
 		exactly("unclean.leader.election.enable", "false"),
+		exactly("message.timestamp.type", "LogAppendTime"), // ages go by the brokers' clock, whatever the writers' say
 	}}
 }
 
