@@ -78,7 +78,7 @@ var errRestart = errors.New("the stored progress is another than expected")
 
 // Run works until ctx ends, and then commits what is ready. Faults of the source and the store are
 // logged and outlasted. It returns nil, or why the last commit failed; that is no loss, the next
-// Run counts those events. It must not be called twice at a time.
+// Run counts those events. Only ErrBroken ends it before ctx does. It must not be called twice at a time.
 func (r *Runner) Run(ctx context.Context) error {
 	// Commits outlive ctx for a while: one that is under way when the end comes should be whole.
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -90,6 +90,11 @@ func (r *Runner) Run(ctx context.Context) error {
 		err := r.own(ctx, hard)
 		if err == nil || ctx.Err() != nil {
 			r.status.fault(nil)
+			return err
+		}
+		if errors.Is(err, ErrBroken) {
+			r.status.fault(err)
+			r.o.Logger.Error("the stream is broken; nothing of this partition is counted until a person decides", "error", err)
 			return err
 		}
 		if time.Since(start) > mostBackoff {
@@ -212,7 +217,7 @@ func (o *owner) read(ctx context.Context, until time.Time) error {
 			o.o.Lost(b.Lost)
 		}
 	}
-	if len(b.Events) > 0 || b.Lost > 0 {
+	if err == nil || len(b.Events) > 0 || b.Lost > 0 {
 		o.fold.Add(b, time.Now())
 		o.status.held.Store(int64(o.fold.Held()))
 	}
@@ -226,6 +231,9 @@ func (o *owner) read(ctx context.Context, until time.Time) error {
 		return nil
 	case limited.Err() != nil && errors.Is(err, limited.Err()):
 		return nil // the time to commit, or to stop
+	}
+	if errors.Is(err, ErrBroken) {
+		return errors.Join(err, o.commit(ctx))
 	}
 	if o.fails == 0 {
 		o.o.Logger.Warn("the stream can't be read; trying again", "error", err)

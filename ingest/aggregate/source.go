@@ -2,9 +2,15 @@ package aggregate
 
 import (
 	"context"
+	"errors"
 
 	"mailbeacon/ingest/event"
 )
+
+// ErrBroken is what a source's or a feed's error is (errors.Is) when the stream is not the one that the stored
+// progress speaks of, or lacks a part that was not read yet. Going on would lose or double events, so a
+// Runner stops with it: a person must decide.
+var ErrBroken = errors.New("aggregate: the stream is broken")
 
 // Source is one partition of the stream of events.
 type Source interface {
@@ -18,9 +24,9 @@ type Source interface {
 // Feed reads a partition from one position on. It belongs to one goroutine.
 type Feed interface {
 	// Next returns the next batch. It blocks until there is one or ctx ends, whose error it then
-	// returns. A batch may be without events where it tells of a loss, and may come together with an
-	// error; after an error other than ctx's the caller may try again. The batch's events are the
-	// feed's and valid until the next call.
+	// returns. A batch may be without events where it tells of a loss, or that nothing lies before its
+	// Offset that is to be counted, and may come together with an error; after an error other than ctx's
+	// and ErrBroken the caller may try again. The batch's events are the feed's and valid until the next call.
 	Next(ctx context.Context) (Batch, error)
 	Close() error
 }

@@ -1,0 +1,288 @@
+package kafka
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"mailbeacon/internal/control"
+)
+
+const (
+	controlFetchBytes = 4 << 20
+	controlWait       = 500 * time.Millisecond
+	leastBackoff      = 20 * time.Millisecond
+	mostBackoff       = 2 * time.Second
+)
+
+// ControlLog is the control log of a cluster, a topic of one partition. A record's position is its
+// offset + 1. It implements control.Log.
+//
+// The topic is compacted: of each key the newest record stays, older ones go when they are CompactionLag
+// old. History returns what the topic still holds.
+type ControlLog struct {
+	k       *Client
+	topic   string
+	log     *slog.Logger
+	ended   context.Context // by Close
+	end     context.CancelCauseFunc
+	foreign atomic.Uint64
+}
+
+var _ control.Log = (*ControlLog)(nil)
+
+// OpenControlLog opens the log in a topic that Ensure or Verify returned. The client stays the
+// caller's, and must outlive the log. A nil logger is silent.
+func OpenControlLog(k *Client, topic string, log *slog.Logger) *ControlLog {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	l := &ControlLog{k: k, topic: topic, log: log}
+	l.ended, l.end = context.WithCancelCause(context.Background())
+	return l
+}
+
+// use begins a call: its context ends with the log as well. failed must see the call's error, and
+// done must be called.
+func (l *ControlLog) use(ctx context.Context) (inner context.Context, done func()) {
+	inner, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(l.ended, func() { cancel(control.ErrClosed) })
+	return inner, func() { stop(); cancel(nil) }
+}
+
+// failed is what a call returns for an error.
+func (l *ControlLog) failed(ctx context.Context, doing string, err error) error {
+	switch {
+	case l.ended.Err() != nil:
+		err = control.ErrClosed
+	case ctx.Err() != nil:
+		err = errors.Join(ctx.Err(), err)
+	}
+	return fmt.Errorf("%s the control log: %w", doing, err)
+}
+
+// Append implements control.Log. The records are one batch, which Kafka takes as a whole or not at all.
+func (l *ControlLog) Append(ctx context.Context, records ...control.Record) (control.Position, error) {
+	if err := control.CheckAll(records); err != nil {
+		return 0, err
+	}
+	batch, err := encodeAll(records, time.Now())
+	if err != nil {
+		return 0, err
+	}
+	ctx, done := l.use(ctx)
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, l.k.c.Timeout)
+	defer cancel()
+	if ctx.Err() != nil || l.ended.Err() != nil {
+		return 0, l.failed(ctx, "append to", context.Canceled)
+	}
+	for retry := (backoff{}); ; {
+		base, err := l.k.produce(ctx, l.topic, 0, kafkago.NewRecordReader(batch()...), 0)
+		if err == nil {
+			return control.Position(base) + control.Position(len(records)), nil
+		}
+		// Only what certainly was not written may be written again.
+		if !notWritten(err) || !retry.wait(ctx) {
+			return 0, l.failed(ctx, "append to", l.k.denied(err, "topic "+l.topic, "Write"))
+		}
+	}
+}
+
+// Read implements control.Log.
+func (l *ControlLog) Read(ctx context.Context, after control.Position, limit int) ([]control.Entry, error) {
+	ctx, done := l.use(ctx)
+	defer done()
+	if l.ended.Err() != nil || ctx.Err() != nil {
+		return nil, l.failed(ctx, "read", context.Canceled)
+	}
+	var all []control.Entry
+	err := l.scan(ctx, int64(min(after, 1<<62)), func(e *control.Entry) bool {
+		if len(all) == limit || limit <= 0 {
+			return false
+		}
+		all = append(all, *e)
+		return len(all) < limit
+	})
+	if err != nil {
+		return nil, l.failed(ctx, "read", err)
+	}
+	return all, nil
+}
+
+// History implements control.Log: what the topic still holds of it. It reads the whole topic.
+func (l *ControlLog) History(ctx context.Context, kind control.Kind, key string) ([]control.Entry, error) {
+	ctx, done := l.use(ctx)
+	defer done()
+	if l.ended.Err() != nil || ctx.Err() != nil {
+		return nil, l.failed(ctx, "read", context.Canceled)
+	}
+	var all []control.Entry
+	err := l.scan(ctx, 0, func(e *control.Entry) bool {
+		if e.Kind == kind && e.Key == key {
+			all = append(all, *e)
+		}
+		return true
+	})
+	if err != nil {
+		return nil, l.failed(ctx, "read", err)
+	}
+	return all, nil
+}
+
+// scan tells fn of the entries from an offset on, to the end of the log or until fn returns false.
+func (l *ControlLog) scan(ctx context.Context, from int64, fn func(*control.Entry) bool) error {
+	for {
+		p := place{l.topic, 0, from}
+		f, err := l.k.fetch(ctx, p, fetchLimits{bytes: controlFetchBytes, wait: time.Millisecond})
+		if lost, ok := errors.AsType[*LostError](err); ok && from >= lost.Next {
+			return nil // beyond the end: there is nothing yet
+		}
+		if err != nil {
+			return err
+		}
+		before := from
+		goOn, err := l.entries(f, &from, fn)
+		if err != nil || !goOn {
+			return err
+		}
+		if from >= f.end {
+			return nil
+		}
+		if from == before && !pause(ctx, leastBackoff) {
+			return ctx.Err()
+		}
+	}
+}
+
+// entries tells fn of the entries that were fetched, and moves from behind them.
+func (l *ControlLog) entries(f *fetched, from *int64, fn func(*control.Entry) bool) (bool, error) {
+	defer f.close()
+	for {
+		r, err := f.next()
+		if err != nil || r == nil {
+			return true, err
+		}
+		*from = r.offset + 1
+		e, err := decodeEntry(r.key, r.value)
+		if err != nil {
+			// Position only: the content may be anything.
+			l.foreign.Add(1)
+			l.log.Error("the control topic holds a record that is not the control log's; passed over", "topic", l.topic, "offset", r.offset, "error", err)
+			continue
+		}
+		e.Position = control.Position(r.offset + 1)
+		if !fn(&e) {
+			return false, nil
+		}
+	}
+}
+
+// Foreign is how many records were passed over since they are not the control log's.
+func (l *ControlLog) Foreign() uint64 { return l.foreign.Load() }
+
+// Wait implements control.Log.
+func (l *ControlLog) Wait(ctx context.Context, after control.Position) error {
+	ctx, done := l.use(ctx)
+	defer done()
+	for retry := (backoff{}); ; {
+		if l.ended.Err() != nil || ctx.Err() != nil {
+			return l.failed(ctx, "wait for", context.Canceled)
+		}
+		f, err := l.k.fetch(ctx, place{l.topic, 0, int64(min(after, 1<<62))}, fetchLimits{bytes: 1, least: 1, wait: controlWait})
+		if err == nil {
+			f.close()
+			if f.end > int64(after) {
+				return nil
+			}
+			retry = backoff{}
+			continue
+		}
+		lost, ok := errors.AsType[*LostError](err)
+		switch {
+		case ok && lost.Next > int64(after):
+			return nil // Read has the say
+		case !ok && !notWritten(err):
+			return l.failed(ctx, "wait for", err)
+		}
+		retry.wait(ctx)
+	}
+}
+
+// Head implements control.Log.
+func (l *ControlLog) Head(ctx context.Context) (control.Position, error) {
+	ctx, done := l.use(ctx)
+	defer done()
+	if l.ended.Err() != nil || ctx.Err() != nil {
+		return 0, l.failed(ctx, "read", context.Canceled)
+	}
+	_, next, err := l.k.bounds(ctx, l.topic, 0)
+	if err != nil {
+		return 0, l.failed(ctx, "read", err)
+	}
+	return control.Position(next), nil
+}
+
+// Close implements control.Log.
+func (l *ControlLog) Close() error {
+	l.end(control.ErrClosed)
+	return nil
+}
+
+// controlVersion is the version of a record's value; see FORMAT.md.
+const controlVersion = 1
+
+const controlHeader = 1 + 8
+
+// encodeAll makes a batch, as a function since each try to send it reads it to its end.
+func encodeAll(records []control.Record, now time.Time) (func() []kafkago.Record, error) {
+	keys, values, size := make([][]byte, len(records)), make([][]byte, len(records)), 0
+	for i := range records {
+		r := &records[i]
+		key := append(make([]byte, 0, 1+len(r.Kind)+len(r.Key)), byte(len(r.Kind)))
+		keys[i] = append(append(key, r.Kind...), r.Key...)
+		value := append(make([]byte, 0, controlHeader+len(r.Body)), controlVersion)
+		value = binary.BigEndian.AppendUint64(value, uint64(r.Time.UnixMilli()))
+		values[i] = append(value, r.Body...)
+		size += len(keys[i]) + len(values[i]) + 32 // what Kafka adds, at most
+	}
+	if size > maxAppend {
+		return nil, &control.InvalidError{Field: "records", Reason: fmt.Sprintf("are larger than %d bytes together", maxAppend)}
+	}
+	return func() []kafkago.Record {
+		all := make([]kafkago.Record, len(records))
+		for i := range all {
+			all[i] = kafkago.Record{Time: now, Key: kafkago.NewBytes(keys[i]), Value: kafkago.NewBytes(values[i])}
+		}
+		return all
+	}, nil
+}
+
+// decodeEntry reads a record. It copies what it keeps.
+func decodeEntry(key, value []byte) (control.Entry, error) {
+	switch {
+	case len(key) == 0 || len(key) < 1+int(key[0]):
+		return control.Entry{}, errors.New("the key names no kind")
+	case len(value) < controlHeader:
+		return control.Entry{}, errors.New("the value is too short")
+	case value[0] != controlVersion:
+		return control.Entry{}, fmt.Errorf("version %d is not known", value[0])
+	}
+	e := control.Entry{Record: control.Record{
+		Kind: control.Kind(key[1 : 1+key[0]]),
+		Key:  string(key[1+key[0]:]),
+		Time: time.UnixMilli(int64(binary.BigEndian.Uint64(value[1:]))).UTC(),
+		Body: slices.Clone(value[controlHeader:]),
+	}}
+	if err := e.Check(); err != nil {
+		return control.Entry{}, err
+	}
+	return e, nil
+}

@@ -1,0 +1,352 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mailbeacon/ingest/aggregate"
+	"mailbeacon/ingest/event"
+)
+
+const (
+	// DefaultFetchBytes is how much is fetched at once; three times that much is in memory at most.
+	DefaultFetchBytes = 1 << 20
+
+	fetchWait = 500 * time.Millisecond
+	// positionBits is how many bits of a position tell the event within its record.
+	positionBits = 16
+)
+
+// Position is the position of the i-th of count events in the record at an offset. The last event of every
+// record has the greatest position that the record has room for, so that the position after it is the
+// next record's first one.
+func Position(offset int64, i, count int) uint64 {
+	return uint64(offset)<<positionBits + uint64(event.MaxFrameCount-count+i)
+}
+
+// PartitionOptions are what a Partition is made of. Client, Topic and Quarantine are needed.
+type PartitionOptions struct {
+	Client *Client
+	// Topic is the topic as it is expected: another one of the same name is a *RecreatedError.
+	Topic     Topic
+	Partition int
+	// Quarantine keeps the records that are not ours.
+	Quarantine *Quarantine
+	// FetchBytes is how much is fetched at once; DefaultFetchBytes if 0.
+	FetchBytes int
+	// AcceptLoss goes on where the partition begins after the position that is wanted, instead of
+	// stopping with a *LostError. It is for a person to decide, once.
+	AcceptLoss bool
+	Logger     *slog.Logger // nil: silent
+}
+
+// Partition is one partition of the events' topic, an aggregate.Source. Where to read is the caller's
+// business, who has it from the store: what the group's offsets say is never asked.
+type Partition struct {
+	o   PartitionOptions
+	end atomic.Int64
+	at  atomic.Int64
+}
+
+var _ aggregate.Source = (*Partition)(nil)
+
+// NewPartition checks the options.
+func NewPartition(o PartitionOptions) (*Partition, error) {
+	if o.Client == nil || o.Topic.ID.IsZero() || o.Quarantine == nil || o.Partition < 0 || o.Partition >= o.Topic.Partitions {
+		return nil, fmt.Errorf("kafka: partition %d of topic %q: no such partition, or no client, or no quarantine", o.Partition, o.Topic.Name)
+	}
+	if o.FetchBytes <= 0 {
+		o.FetchBytes = DefaultFetchBytes
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Logger = o.Logger.With("topic", o.Topic.Name, "partition", o.Partition)
+	return &Partition{o: o}, nil
+}
+
+// Lag is how many records lie between what was handed out last and the partition's end, as far as is
+// known; 0 before the first fetch.
+func (p *Partition) Lag() int64 { return max(0, p.end.Load()-p.at.Load()) }
+
+// Trim implements aggregate.Source. The topic's retention has the say.
+func (p *Partition) Trim(uint64) error { return nil }
+
+// Open implements aggregate.Source. It asks for nothing yet: what is wrong is Next's error.
+func (p *Partition) Open(from uint64) (aggregate.Feed, error) {
+	f := &feed{p: p, from: from, got: make(chan *chunk), free: make(chan *chunk, chunks)}
+	for range chunks {
+		f.free <- &chunk{}
+	}
+	var ctx context.Context
+	ctx, f.stop = context.WithCancel(context.Background())
+	f.running.Go(func() { f.run(ctx, int64(from>>positionBits)) })
+	return f, nil
+}
+
+// chunks is how many fetches are in memory: one that is folded, and one that waits.
+const chunks = 2
+
+// chunk is what one fetch brought, or why it brought nothing.
+type chunk struct {
+	records []record
+	bytes   []byte
+	err     error
+}
+
+// feed is a Partition that is read. One goroutine fetches ahead.
+type feed struct {
+	p       *Partition
+	from    uint64 // nothing before is handed out
+	got     chan *chunk
+	free    chan *chunk
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	cur    *chunk
+	next   int // record of cur
+	frame  event.Frame
+	at     int // event of frame, where it has any left
+	lost   uint64
+	events []event.Event
+}
+
+// Close implements aggregate.Feed.
+func (f *feed) Close() error {
+	f.stop()
+	f.running.Wait()
+	return nil
+}
+
+// run fetches until ctx ends or the partition is broken.
+func (f *feed) run(ctx context.Context, offset int64) {
+	for retry := (backoff{}); ; {
+		var c *chunk
+		select {
+		case c = <-f.free:
+		case <-ctx.Done():
+			return
+		}
+		c.err = f.fill(ctx, c, &offset)
+		if ctx.Err() != nil {
+			return
+		}
+		if c.err == nil && len(c.records) == 0 {
+			f.free <- c
+			retry = backoff{}
+			continue
+		}
+		broken, failed := errors.Is(c.err, aggregate.ErrBroken), c.err != nil
+		select {
+		case f.got <- c:
+		case <-ctx.Done():
+			return
+		}
+		switch {
+		case broken:
+			// Nothing changes by itself; whoever asks again is told again.
+			f.repeat(ctx, c.err)
+			return
+		case failed:
+			retry.wait(ctx)
+		default:
+			retry = backoff{}
+		}
+	}
+}
+
+// repeat answers the same error until ctx ends.
+func (f *feed) repeat(ctx context.Context, err error) {
+	for {
+		select {
+		case f.got <- &chunk{err: err}:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// fill fetches from an offset on into c, and moves the offset behind it.
+func (f *feed) fill(ctx context.Context, c *chunk, offset *int64) error {
+	o := &f.p.o
+	c.records, c.bytes = c.records[:0], c.bytes[:0]
+	at := place{o.Topic.Name, o.Partition, *offset}
+	got, err := o.Client.fetch(ctx, at, fetchLimits{bytes: int64(o.FetchBytes), least: 1, wait: fetchWait})
+	if err != nil {
+		return f.explain(ctx, err, offset)
+	}
+	defer got.close()
+	for {
+		r, err := got.next()
+		if err != nil && len(c.records) == 0 {
+			return err
+		}
+		if err != nil || r == nil { // what is good comes first, the error with the next fetch
+			break
+		}
+		start := len(c.bytes)
+		c.bytes = append(c.bytes, r.value...)
+		c.records = append(c.records, record{offset: r.offset, value: c.bytes[start:len(c.bytes):len(c.bytes)]})
+	}
+	if len(c.records) > 0 {
+		// Asked after the fetch: what came before was of the topic that is there now.
+		if err := f.sameTopic(ctx); err != nil {
+			c.records = c.records[:0]
+			return err
+		}
+		*offset = c.records[len(c.records)-1].offset + 1
+	}
+	f.p.end.Store(got.end)
+	return nil
+}
+
+// explain finds out what a failed fetch means.
+func (f *feed) explain(ctx context.Context, err error, offset *int64) error {
+	if same := f.sameTopic(ctx); same != nil {
+		return same
+	}
+	if lost, ok := errors.AsType[*LostError](err); ok && f.p.o.AcceptLoss && lost.Offset < lost.First {
+		f.p.o.Logger.Error("records were deleted before they were counted; going on without them, as told", "from", lost.Offset, "to", lost.First)
+		*offset = lost.First
+		return nil
+	}
+	return err
+}
+
+func (f *feed) sameTopic(ctx context.Context) error {
+	o := &f.p.o
+	t, err := o.Client.topicAtLeader(ctx, o.Topic.Name, o.Partition)
+	if err != nil {
+		return err
+	}
+	if t.ID != o.Topic.ID {
+		return &RecreatedError{Topic: o.Topic.Name, Was: o.Topic.ID, Now: t.ID}
+	}
+	return nil
+}
+
+// Next implements aggregate.Feed: a batch is what is left of one record.
+func (f *feed) Next(ctx context.Context) (aggregate.Batch, error) {
+	for {
+		if f.at < int(f.frame.Count) {
+			return f.batch()
+		}
+		if f.cur != nil && f.next < len(f.cur.records) {
+			r := &f.cur.records[f.next]
+			b, ours, err := f.open(r)
+			if err != nil {
+				return aggregate.Batch{}, err
+			}
+			f.next++
+			f.p.at.Store(r.offset + 1)
+			if !ours {
+				return b, nil
+			}
+			continue
+		}
+		if f.cur != nil {
+			f.free <- f.cur
+			f.cur = nil
+		}
+		select {
+		case c := <-f.got:
+			if c.err != nil {
+				if cap(c.records) > 0 || len(f.free) < chunks {
+					f.giveBack(c)
+				}
+				return aggregate.Batch{}, c.err
+			}
+			f.cur, f.next = c, 0
+		case <-ctx.Done():
+			return aggregate.Batch{}, ctx.Err()
+		}
+	}
+}
+
+// giveBack returns a chunk that brought an error.
+func (f *feed) giveBack(c *chunk) {
+	select {
+	case f.free <- c:
+	default:
+	}
+}
+
+// open takes up a record; where it is not ours, it is set aside, and the batch says that it is passed.
+func (f *feed) open(r *record) (b aggregate.Batch, ours bool, err error) {
+	f.lost = 0
+	frame, err := event.ParseFrame(r.value)
+	if err == nil && frame.Len() != len(r.value) {
+		err = errTrailing
+	}
+	switch {
+	case err == nil:
+		f.frame = frame
+		// Where the position lies within the record, its first events were read before.
+		f.at = int(min(max(f.from, Position(r.offset, 0, int(frame.Count)))-Position(r.offset, 0, int(frame.Count)), uint64(frame.Count)))
+		return b, true, nil
+	case errors.Is(err, event.ErrFrameVersion):
+		return b, false, fmt.Errorf("kafka: the record at offset %d of partition %d of topic %s was written by a newer mailbeacon; update this one: %w: %w",
+			r.offset, f.p.o.Partition, f.p.o.Topic.Name, err, aggregate.ErrBroken)
+	}
+	if err := f.setAside(r.offset, wholeRecord, r.value, err); err != nil {
+		return b, false, err
+	}
+	b = aggregate.Batch{Offset: uint64(r.offset+1) << positionBits}
+	if errors.Is(err, event.ErrFrameBody) {
+		if h, herr := event.ParseFrameHeader(r.value); herr == nil {
+			b.Lost = uint64(h.Count)
+		}
+	}
+	return b, false, nil
+}
+
+var errTrailing = errors.New("kafka: bytes follow the frame")
+
+// batch decodes what is left of the frame, up to an event that can't be.
+func (f *feed) batch() (aggregate.Batch, error) {
+	count, offset := int(f.frame.Count), f.cur.records[f.next-1].offset
+	if cap(f.events) < count {
+		f.events = make([]event.Event, count)
+	}
+	n, err := f.frame.Decode(f.events[:count-f.at], f.at)
+	b := aggregate.Batch{
+		Edge: f.frame.Edge, Epoch: f.frame.Epoch, First: f.frame.First + uint64(f.at),
+		Offset: Position(offset, f.at, count), Events: f.events[:n], Lost: f.lost,
+	}
+	f.lost = 0
+	f.at += n
+	if err == nil {
+		return b, nil
+	}
+	bad := f.frame.Records[f.at*event.Size : (f.at+1)*event.Size]
+	if err := f.setAside(offset, uint32(f.at), bad, err); err != nil {
+		return b, err // asked again, it goes on with the bad one
+	}
+	f.at++
+	if f.at < count || n == 0 {
+		f.lost = 1
+	}
+	if f.at == count { // nothing follows that could tell of it
+		if n == 0 {
+			f.lost = 0
+			return aggregate.Batch{Offset: Position(offset, f.at, count), Lost: 1}, nil
+		}
+		b.Lost++
+	}
+	return b, nil
+}
+
+func (f *feed) setAside(offset int64, index uint32, content []byte, why error) error {
+	o := &f.p.o
+	kept, err := o.Quarantine.keep(entry{topic: o.Topic.ID, partition: uint32(o.Partition), index: index, offset: offset, content: content})
+	if err != nil {
+		return fmt.Errorf("kafka: set a record aside: %w", err)
+	}
+	o.Logger.Error("the topic holds something that is no frame of events; set aside", "offset", offset, "index", int32(index), "bytes", len(content), "kept", kept, "reason", why)
+	return nil
+}

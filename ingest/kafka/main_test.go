@@ -1,0 +1,66 @@
+package kafka
+
+import (
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"os"
+	"testing"
+	"time"
+
+	"mailbeacon/internal/engines/kafka/kafkatest"
+)
+
+func TestMain(m *testing.M) { os.Exit(kafkatest.Main(m)) }
+
+// patience is how long anything may take before a test fails.
+const patience = 60 * time.Second
+
+// topicFor is a topic's name for a test, or for a folder of it.
+func topicFor(s string) string {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s %d", s, os.Getpid())
+	return fmt.Sprintf("test-%016x", h.Sum64())
+}
+
+func client(tb testing.TB, c Config) *Client {
+	tb.Helper()
+	k, err := NewClient(c)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { k.Close() })
+	return k
+}
+
+func sharedClient(tb testing.TB) *Client {
+	tb.Helper()
+	return client(tb, Config{Brokers: []string{kafkatest.Start(tb)}})
+}
+
+func ensure(tb testing.TB, k *Client, s TopicSpec) Topic {
+	tb.Helper()
+	t, err := k.Ensure(tb.Context(), s)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return t
+}
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func testLogger(tb testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(testWriter{tb}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+}
+
+type testWriter struct{ tb testing.TB }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.tb.Logf("%s", b[:max(0, len(b)-1)])
+	return len(b), nil
+}

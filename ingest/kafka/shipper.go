@@ -1,0 +1,380 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"mailbeacon/ingest/aggregate"
+	"mailbeacon/ingest/event"
+	"mailbeacon/ingest/spool"
+)
+
+const (
+	// BlockEvents is the length of a block: a run of spool numbers that starts at a multiple of it. It is part of
+	// how events are numbered in their partitions (FORMAT.md).
+	BlockEvents = 1 << 16
+
+	// DefaultSaveEvery is how often the cursor is written while there is more to ship.
+	DefaultSaveEvery = 100 * time.Millisecond
+
+	shipStopTimeout = 10 * time.Second
+	gatePoll        = 20 * time.Millisecond
+)
+
+// Spool is what the shipper needs of one; see ingest/spool.
+type Spool struct {
+	Edge, Epoch uint64
+	// Reader opens a reader at a number.
+	Reader func(from uint64) (aggregate.SpoolReader, error)
+	// Bounds are the first number that can be read, and the one that the next event gets.
+	Bounds func() (first, next uint64)
+	// Trim says that nothing before a number will be read again.
+	Trim func(before uint64) error
+}
+
+// OfSpool is s as the shipper needs it.
+func OfSpool(s *spool.Spool) Spool {
+	edge, epoch := s.Identity()
+	return Spool{
+		Edge: edge, Epoch: epoch,
+		Reader: func(from uint64) (aggregate.SpoolReader, error) { return s.Reader(from) },
+		Bounds: func() (first, next uint64) { st := s.Stats(); return st.First, st.Next },
+		Trim:   s.Trim,
+	}
+}
+
+// Compression is how records are compressed on the wire and on the brokers' disks.
+type Compression string
+
+// The codecs; the empty Compression is none.
+const (
+	Uncompressed Compression = "none"
+	Snappy       Compression = "snappy"
+	LZ4          Compression = "lz4"
+	Zstd         Compression = "zstd"
+)
+
+var codecs = map[Compression]kafkago.Compression{"": 0, Uncompressed: 0, Snappy: kafkago.Snappy, LZ4: kafkago.Lz4, Zstd: kafkago.Zstd}
+
+// ShipperOptions are what a Shipper is made of. Client, Topic, Spool, Cursor, Consent and Fresh are
+// needed.
+type ShipperOptions struct {
+	Client *Client
+	// Topic is what Ensure or Verify said of the events' topic.
+	Topic Topic
+	Spool Spool
+	// Cursor is the file of how far was shipped.
+	Cursor string
+	// Consent is asked again before an event leaves, and before each further try.
+	Consent aggregate.Consent
+	// Fresh says whether Consent knows of all changes. While it is false nothing leaves.
+	Fresh       func() bool
+	Compression Compression
+	// SaveEvery is how often the cursor is written while there is more to ship; DefaultSaveEvery if 0.
+	SaveEvery time.Duration
+	// StopTimeout is how long what is under way may take once Run is told to stop; 10 s if 0.
+	StopTimeout time.Duration
+	Logger      *slog.Logger // nil: silent
+
+	fail func(step string) error // tests end the shipper before and after each step
+}
+
+func (o *ShipperOptions) complete() error {
+	switch {
+	case o.Client == nil || o.Topic.Name == "" || o.Topic.Partitions <= 0:
+		return errors.New("kafka: a shipper needs a client and a topic")
+	case o.Spool.Reader == nil || o.Spool.Bounds == nil || o.Spool.Trim == nil || o.Cursor == "":
+		return errors.New("kafka: a shipper needs a spool and a file for its cursor")
+	case o.Consent == nil || o.Fresh == nil:
+		return errors.New("kafka: a shipper needs to know who may be counted, and whether that is up to date")
+	}
+	if _, ok := codecs[o.Compression]; !ok {
+		return fmt.Errorf("kafka: compression %q is none of none, snappy, lz4, zstd", o.Compression)
+	}
+	if o.SaveEvery <= 0 {
+		o.SaveEvery = DefaultSaveEvery
+	}
+	if o.StopTimeout <= 0 {
+		o.StopTimeout = shipStopTimeout
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.fail == nil {
+		o.fail = func(string) error { return nil }
+	}
+	return nil
+}
+
+// Shipper brings a spool's events to Kafka, each into the partition of its subject, and trims the spool
+// behind itself. It reads a round of events, writes one record to each partition that has any, waits for all
+// acknowledgements, and only then moves the cursor. Numbers are given by a rule that depends on the
+// spool alone (FORMAT.md), so that what is shipped again after a crash is known as a repetition, however
+// it is cut into records the second time.
+type Shipper struct {
+	o       ShipperOptions
+	cur     cursor
+	doubt   uint64 // numbers below may be in Kafka beyond what the cursor says, divided as it says
+	lanes   []lane
+	buf     []event.Event
+	pending []event.Event // of buf, not shipped yet; the first is the cursor's
+	saved   uint64        // the cursor in the file
+	savedT  time.Time
+	trimmed uint64 // the spool, up to here
+	status  shipStatus
+}
+
+// NewShipper checks the options and reads the cursor. A cursor that is damaged is put aside
+// (name.bad) and shipping starts at the spool's beginning: what is repeated is known as such.
+func NewShipper(o ShipperOptions) (*Shipper, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	s := &Shipper{o: o, buf: make([]event.Event, MaxFrameEvents)}
+	if err := s.restore(); err != nil {
+		return nil, err
+	}
+	s.saved, s.savedT = s.cur.next, time.Now()
+	_, s.doubt = o.Spool.Bounds()
+	s.status.next.Store(s.cur.next)
+	if len(s.cur.counts) > o.Topic.Partitions {
+		return nil, fmt.Errorf("kafka: topic %s has %d partitions, and this spool was shipped to %d: it was made anew, and events may be lost; remove %s to go on", o.Topic.Name, o.Topic.Partitions, len(s.cur.counts), o.Cursor)
+	}
+	s.setLanes(len(s.cur.counts))
+	return s, nil
+}
+
+// restore sets the cursor from its file, or to the spool's beginning.
+func (s *Shipper) restore() error {
+	first, _ := s.o.Spool.Bounds()
+	c, err := loadCursor(s.o.Cursor)
+	switch {
+	case err == nil && c.edge == s.o.Spool.Edge && c.epoch == s.o.Spool.Epoch:
+		s.cur = c
+		return nil
+	case err == nil:
+		s.o.Logger.Warn("the cursor is of another spool or of an earlier life of this one; shipping from its beginning", "file", s.o.Cursor, "first", first)
+	case errors.Is(err, errBadCursor):
+		bad := s.o.Cursor + ".bad"
+		if rerr := os.Rename(s.o.Cursor, bad); rerr != nil {
+			return errors.Join(err, rerr)
+		}
+		s.o.Logger.Error("the cursor is damaged; shipping from the spool's beginning, which counts nothing twice", "kept", bad, "first", first)
+	case !errors.Is(err, errNoCursor):
+		return err
+	}
+	s.cur = cursor{edge: s.o.Spool.Edge, epoch: s.o.Spool.Epoch, next: first, counts: make([]uint32, s.o.Topic.Partitions)}
+	return nil
+}
+
+func (s *Shipper) setLanes(n int) {
+	s.lanes = make([]lane, n)
+	for i := range s.lanes {
+		s.lanes[i] = lane{Shipper: s, partition: i}
+	}
+	s.status.partitions.Store(int64(n))
+}
+
+// Run ships until ctx ends; then what is under way is finished, within StopTimeout, and the cursor
+// saved. Faults of Kafka and of the disk are logged and outlasted. An error is one of the
+// spool's that can't heal by waiting, or the cursor's. Run must not be called twice.
+func (s *Shipper) Run(ctx context.Context) error {
+	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(s.o.StopTimeout, cancel) })()
+	r, err := s.o.Spool.Reader(s.cur.next)
+	if err != nil {
+		return fmt.Errorf("ship: open the spool at %d: %w", s.cur.next, err)
+	}
+	defer r.Close()
+	for retry := (backoff{}); ; {
+		err := s.round(ctx, hard, r)
+		switch {
+		case err == nil:
+			retry = backoff{}
+		case ctx.Err() != nil:
+			return s.ended(err)
+		case fatal(err):
+			return fmt.Errorf("ship: %w", err)
+		default:
+			s.status.fault(err)
+			s.o.Logger.Warn("shipping: trying again", "error", err)
+			retry.wait(ctx)
+		}
+	}
+}
+
+// ended saves the cursor at the end.
+func (s *Shipper) ended(err error) error {
+	var crash *crashError
+	if errors.As(err, &crash) {
+		return err
+	}
+	return s.save()
+}
+
+// crashError is a test's: the process is as good as dead.
+type crashError struct{ step string }
+
+func (e *crashError) Error() string { return "crashed " + e.step }
+
+func fatal(err error) bool {
+	var crash *crashError
+	var trimmed *spool.TrimmedError
+	var ahead *spool.AheadError
+	return errors.As(err, &crash) || errors.As(err, &trimmed) || errors.As(err, &ahead) || errors.Is(err, spool.ErrClosed)
+}
+
+// round ships one round of events.
+func (s *Shipper) round(ctx, hard context.Context, r aggregate.SpoolReader) error {
+	if len(s.pending) == 0 {
+		if err := s.read(ctx, r); err != nil || len(s.pending) == 0 {
+			return err
+		}
+	}
+	s.regroup()
+	// A round ends where the block does, since the numbers start anew there.
+	n := int(min(uint64(len(s.pending)), BlockEvents-s.cur.next%BlockEvents))
+	s.divide(s.pending[:n])
+	if err := s.send(ctx, hard); err != nil {
+		return err
+	}
+	s.pending = s.pending[n:]
+	s.moved(n)
+	if time.Since(s.savedT) < s.o.SaveEvery {
+		return nil
+	}
+	return s.save()
+}
+
+// regroup divides the events among all partitions of a topic that has got more. It does so only where
+// numbers allow it: at the start of a block, with nothing in doubt.
+func (s *Shipper) regroup() {
+	if len(s.lanes) == s.o.Topic.Partitions || s.cur.next%BlockEvents != 0 || s.cur.next < s.doubt {
+		return
+	}
+	s.o.Logger.Info("the topic has more partitions; events are divided among all of them from here on",
+		"number", s.cur.next, "before", len(s.lanes), "now", s.o.Topic.Partitions)
+	s.cur.counts = make([]uint32, s.o.Topic.Partitions)
+	s.setLanes(s.o.Topic.Partitions)
+}
+
+// read reads events; none where it is time to save the cursor.
+func (s *Shipper) read(ctx context.Context, r aggregate.SpoolReader) error {
+	limited, cancel := ctx, context.CancelFunc(func() {})
+	dirty := s.saved != s.cur.next
+	if dirty {
+		limited, cancel = context.WithDeadline(ctx, s.savedT.Add(s.o.SaveEvery))
+	}
+	defer cancel()
+	first, n, skipped, err := r.Next(limited, s.buf)
+	if skipped > 0 {
+		s.status.lost.Add(skipped)
+		s.o.Logger.Error("events of the spool can't be read any more and are lost", "events", skipped, "before", first)
+	}
+	if n > 0 || skipped > 0 {
+		s.pass(first)
+		s.pending = s.buf[:n]
+		return nil
+	}
+	if dirty && limited.Err() != nil && ctx.Err() == nil {
+		return s.save()
+	}
+	return err
+}
+
+// pass moves over numbers that nobody will see.
+func (s *Shipper) pass(to uint64) {
+	if to/BlockEvents != s.cur.next/BlockEvents {
+		clear(s.cur.counts)
+	}
+	s.cur.next = to
+}
+
+// divide gives each event to the lane of its subject, which depends on what the spool holds and on
+// nothing else: not on what consent says today.
+func (s *Shipper) divide(events []event.Event) {
+	for i := range s.lanes {
+		l := &s.lanes[i]
+		l.events = l.events[:0]
+		l.first = s.cur.next - s.cur.next%BlockEvents + uint64(s.cur.counts[i])
+	}
+	for i := range events {
+		l := &s.lanes[partitionOf(&events[i], s.cur.next+uint64(i), len(s.lanes))]
+		l.events = append(l.events, events[i])
+	}
+}
+
+// partitionOf is the partition of an event with a number: that of its subject, or of its number where it
+// has none.
+func partitionOf(ev *event.Event, number uint64, partitions int) int {
+	key := ev.Subject
+	if key == 0 {
+		key = number * 0x9e3779b97f4a7c15
+	}
+	return int((key >> 32) * uint64(partitions) >> 32)
+}
+
+// send writes what the lanes hold, and returns when all of it is acknowledged.
+func (s *Shipper) send(ctx, hard context.Context) error {
+	var all sync.WaitGroup
+	for i := range s.lanes {
+		if l := &s.lanes[i]; len(l.events) > 0 {
+			all.Go(func() { l.err = l.ship(ctx, hard) })
+		}
+	}
+	all.Wait()
+	var failed []error
+	for i := range s.lanes {
+		if l := &s.lanes[i]; len(l.events) > 0 {
+			failed = append(failed, l.err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// moved moves the cursor behind a round.
+func (s *Shipper) moved(n int) {
+	for i := range s.lanes {
+		s.cur.counts[i] += uint32(len(s.lanes[i].events))
+	}
+	s.pass(s.cur.next + uint64(n))
+	s.status.shipped.Add(uint64(n))
+	s.status.next.Store(s.cur.next)
+	s.status.fault(nil)
+}
+
+// save writes the cursor, if it moved, and trims the spool up to the block that it stands in: should the
+// cursor be lost, numbering starts there.
+func (s *Shipper) save() error {
+	s.savedT = time.Now()
+	if s.saved == s.cur.next {
+		return nil
+	}
+	if err := s.o.fail("before save"); err != nil {
+		return err
+	}
+	if err := s.cur.save(s.o.Cursor); err != nil {
+		return err
+	}
+	s.saved = s.cur.next
+	if err := s.o.fail("after save"); err != nil {
+		return err
+	}
+	block := s.cur.next - s.cur.next%BlockEvents
+	if block <= s.trimmed {
+		return nil
+	}
+	if err := s.o.Spool.Trim(block); err != nil {
+		return err
+	}
+	s.trimmed = block
+	return s.o.fail("after trim")
+}
