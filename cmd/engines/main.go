@@ -27,7 +27,7 @@ type engine struct {
 
 var all = []engine{
 	{"Kafka", kafka.Up, kafka.Down, func(addr string) []string {
-		return []string{"MAILBEACON_KAFKA=" + addr, kafka.AddressVariable + "=" + addr}
+		return []string{"MAILBEACON_KAFKA=kafka://" + addr, kafka.AddressVariable + "=" + addr}
 	}},
 	{"ClickHouse", clickhouse.Up, clickhouse.Down, clickhouse.Settings},
 }

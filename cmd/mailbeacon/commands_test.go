@@ -34,11 +34,11 @@ func serving(t *testing.T) *shell {
 func (b *shell) boot() (stop func()) {
 	b.t.Helper()
 	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-	config.Flags(fs)
+	config.Flags(fs, config.Serve)
 	if err := fs.Parse([]string{"--data", b.data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--classify-window", "50ms", "--commit-interval", "10ms"}); err != nil {
 		b.t.Fatal(err)
 	}
-	cfg, err := config.Load(fs, nil)
+	cfg, err := config.Load(fs, nil, config.Serve)
 	if err != nil {
 		b.t.Fatal(err)
 	}

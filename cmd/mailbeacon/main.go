@@ -24,7 +24,7 @@ event exactly once, and nobody who said no.
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
-		newServeCommand(c),
+		newServeCommand(c), newEdgeCommand(c), newConsumeCommand(c), newAdminCommand(c),
 		newCampaignCommand(c), newLinkCommand(c), newMessageCommand(c), newDeliveryCommand(c),
 		newConsentCommand(c), newReportCommand(c),
 		newKeyCommand(c), newKeyringCommand(c), newSpoolCommand(c), newDoctorCommand(c), newVersionCommand(c),

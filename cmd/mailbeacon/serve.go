@@ -15,10 +15,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
+	"mailbeacon/ingest/aggregate"
 	"mailbeacon/internal/api"
 	"mailbeacon/internal/client"
 	"mailbeacon/internal/config"
 	"mailbeacon/internal/datadir"
+	"mailbeacon/internal/mint"
 )
 
 func newServeCommand(c *cli) *cobra.Command {
@@ -33,9 +35,9 @@ that --config names; a flag comes before a variable, and that before the file.`,
 		Example: "  mailbeacon serve\n  mailbeacon serve --data /var/lib/mailbeacon --public-url https://t.example.com",
 		Args:    cobra.NoArgs,
 	}
-	config.Flags(cmd.Flags())
+	config.Flags(cmd.Flags(), config.Serve)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		cfg, err := config.Load(cmd.Flags(), os.Environ())
+		cfg, err := config.Load(cmd.Flags(), os.Environ(), config.Serve)
 		if err != nil {
 			return usage(err)
 		}
@@ -48,7 +50,7 @@ that --config names; a flag comes before a variable, and that before the file.`,
 
 // serve is the life of the server. Each step needs the ones before it, and what is deferred ends
 // them in the opposite order: no more requests, then no more events, then what they are kept in.
-func serve(ctx context.Context, c *cli, cfg *config.Serve) (err error) {
+func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	began := time.Now()
 	logger := newLogger(c.stderr, cfg)
 
@@ -87,7 +89,7 @@ func serve(ctx context.Context, c *cli, cfg *config.Serve) (err error) {
 		cfg.PublicURL = config.LocalURL(public.Addr())
 	}
 
-	edge, err := newEdge(cfg, keys, state, events, logger)
+	edge, err := newEdge(cfg, keys.ring, state, events.spool, logger)
 	if err != nil {
 		return err
 	}
@@ -140,7 +142,7 @@ func serve(ctx context.Context, c *cli, cfg *config.Serve) (err error) {
 // server on a port of the system's choice.
 const edgeAddrFile = "edge.addr"
 
-func newLogger(w interface{ Write([]byte) (int, error) }, cfg *config.Serve) *slog.Logger {
+func newLogger(w interface{ Write([]byte) (int, error) }, cfg *config.Config) *slog.Logger {
 	o := &slog.HandlerOptions{Level: cfg.LogLevel}
 	if cfg.LogFormat == config.LogJSON {
 		return slog.New(slog.NewJSONHandler(w, o))
@@ -159,7 +161,7 @@ func closeQuietly(listeners ...net.Listener) {
 	}
 }
 
-func listen(ctx context.Context, cfg *config.Serve) (public, private net.Listener, err error) {
+func listen(ctx context.Context, cfg *config.Config) (public, private net.Listener, err error) {
 	var lc net.ListenConfig
 	if public, err = lc.Listen(ctx, "tcp", cfg.Listen); err != nil {
 		return nil, nil, fmt.Errorf("setting listen: %w", err)
@@ -172,16 +174,22 @@ func listen(ctx context.Context, cfg *config.Serve) (public, private net.Listene
 }
 
 // newAdmin puts the private side together.
-func newAdmin(cfg *config.Serve, keys *keys, state *state, events *events, fold *fold, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
-	minter, err := newMinter(cfg, keys, state, events)
+func newAdmin(cfg *config.Config, keys *keys, state *state, events *events, fold *fold, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
+	return newAPI(cfg, keys, state, events.counts, func() []string { return notReady(state, events, fold) }, metrics, logger)
+}
+
+func newAPI(cfg *config.Config, keys *keys, state *state, store aggregate.Store, notReady func() []string, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
+	minter, err := mint.New(mint.Options{
+		Ring: keys.ring, Consent: state.consent, Campaigns: state.campaigns, Links: state.campaignWriter,
+		Population: store, PublicURL: cfg.PublicURL,
+	})
 	if err != nil {
 		return nil, err
 	}
 	handler, err := api.New(api.Options{
 		Campaigns: state.campaigns, Writer: state.campaignWriter, Consent: state.consentWriter,
-		Minter: minter, Counts: events.counts, Keys: keys.api,
-		NotReady: func() []string { return notReady(state, events, fold) },
-		Metrics:  metrics, Logger: logger, Version: version(),
+		Minter: minter, Counts: store, Keys: keys.api, NotReady: notReady,
+		Metrics: metrics, Logger: logger, Version: version(),
 	})
 	if err != nil {
 		return nil, err

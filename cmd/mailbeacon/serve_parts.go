@@ -23,7 +23,6 @@ import (
 	"mailbeacon/internal/datadir"
 	"mailbeacon/internal/edge"
 	"mailbeacon/internal/intake"
-	"mailbeacon/internal/mint"
 	"mailbeacon/internal/preferences"
 	"mailbeacon/internal/token"
 	"mailbeacon/pixel"
@@ -59,7 +58,9 @@ func openKeys(dir *datadir.Dir, logger *slog.Logger) (*keys, error) {
 }
 
 // watch takes up a keyring that `mailbeacon keyring rotate` changed.
-func (k *keys) watch(ctx context.Context) error {
+func (k *keys) watch(ctx context.Context) error { return watchKeys(ctx, k.ring, k.logger) }
+
+func watchKeys(ctx context.Context, ring *token.Ring, logger *slog.Logger) error {
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
 	for {
@@ -67,11 +68,11 @@ func (k *keys) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			changed, err := k.ring.Refresh()
+			changed, err := ring.Refresh()
 			if err != nil {
-				k.logger.Error("the changed keyring can't be used; the former one stays", "error", err)
+				logger.Error("the changed keyring can't be used; the former one stays", "error", err)
 			} else if changed {
-				k.logger.Info("took up a changed keyring")
+				logger.Info("took up a changed keyring")
 			}
 		}
 	}
@@ -79,7 +80,7 @@ func (k *keys) watch(ctx context.Context) error {
 
 // state is what the control log says: campaigns, links, consent.
 type state struct {
-	log            *sqlite.ControlLog
+	log            control.Log
 	follower       *control.Follower
 	campaigns      *campaign.Registry
 	campaignWriter *campaign.Writer
@@ -88,20 +89,30 @@ type state struct {
 }
 
 // openState folds the control log up to its end: nothing is served by what was agreed last week.
-func openState(ctx context.Context, dir *datadir.Dir, cfg *config.Serve, logger *slog.Logger) (*state, error) {
+func openState(ctx context.Context, dir *datadir.Dir, cfg *config.Config, logger *slog.Logger) (*state, error) {
 	log, err := sqlite.OpenControl(ctx, dir.Path(controlFile))
 	if err != nil {
 		return nil, err
 	}
-	s := &state{log: log, campaigns: campaign.NewRegistry(), consent: consent.NewTable(cfg.Basis)}
-	s.follower, err = control.OpenFollower(control.FollowerOptions{
-		Log: log, Folders: []control.Folder{s.campaigns, s.consent}, Snapshot: dir.Path(snapshotFile), Logger: logger,
-	})
+	s, err := follow(log, dir, cfg, logger)
 	if err == nil {
 		err = s.follower.CatchUp(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("fold the control log: %w", err), log.Close())
+	}
+	return s, nil
+}
+
+// follow restores what the snapshot says of the control log; nothing is read of the log yet.
+func follow(log control.Log, dir *datadir.Dir, cfg *config.Config, logger *slog.Logger) (*state, error) {
+	s := &state{log: log, campaigns: campaign.NewRegistry(), consent: consent.NewTable(cfg.Basis)}
+	var err error
+	s.follower, err = control.OpenFollower(control.FollowerOptions{
+		Log: log, Folders: []control.Folder{s.campaigns, s.consent}, Snapshot: dir.Path(snapshotFile), Logger: logger,
+	})
+	if err != nil {
+		return nil, err
 	}
 	s.campaignWriter = campaign.NewWriter(log, s.follower, s.campaigns)
 	s.consentWriter = consent.NewWriter(log, s.follower, s.consent)
@@ -121,7 +132,7 @@ type events struct {
 	recovery spool.Recovery
 }
 
-func openEvents(ctx context.Context, dir *datadir.Dir, cfg *config.Serve, known *state, logger *slog.Logger) (*events, error) {
+func openEvents(ctx context.Context, dir *datadir.Dir, cfg *config.Config, known *state, logger *slog.Logger) (*events, error) {
 	counts, err := sqlite.OpenCounts(ctx, dir.Path(countsFile))
 	if err != nil {
 		return nil, err
@@ -145,7 +156,7 @@ func openEvents(ctx context.Context, dir *datadir.Dir, cfg *config.Serve, known 
 
 // sameLife refuses a control log that is older than what was counted: it would give numbers out
 // again that stand in mail, and has forgotten refusals.
-func sameLife(ctx context.Context, log *sqlite.ControlLog, counts *sqlite.Counts) error {
+func sameLife(ctx context.Context, log control.Log, counts *sqlite.Counts) error {
 	mark, err := counts.ControlMark(ctx)
 	if err != nil {
 		return err
@@ -214,7 +225,7 @@ type publicSide struct {
 // own bound is shorter.
 const redirectWait = time.Second
 
-func newEdge(cfg *config.Serve, keys *keys, state *state, events *events, logger *slog.Logger) (*publicSide, error) {
+func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool, logger *slog.Logger) (*publicSide, error) {
 	classifier, err := newClassifier(cfg)
 	if err != nil {
 		return nil, err
@@ -225,13 +236,13 @@ func newEdge(cfg *config.Serve, keys *keys, state *state, events *events, logger
 	}
 	p := &publicSide{}
 	p.intake, err = intake.New(intake.Options{
-		Tokens: keys.ring, Consent: state.consent, Classifier: classifier, Spool: events.spool, Proxies: proxies,
+		Tokens: ring, Consent: state.consent, Classifier: classifier, Spool: sp, Proxies: proxies,
 	})
 	if err != nil {
 		return nil, err
 	}
 	p.preferences, err = preferences.New(preferences.Options{
-		Tokens: keys.ring, Choices: state.consent, Writer: state.consentWriter,
+		Tokens: ring, Choices: state.consent, Writer: state.consentWriter,
 	})
 	if err != nil {
 		return nil, err
@@ -259,7 +270,7 @@ func (p *publicSide) measure(reg *prometheus.Registry) {
 	measurePreferences(reg, p.preferences)
 }
 
-func newClassifier(cfg *config.Serve) (*classify.Edge, error) {
+func newClassifier(cfg *config.Config) (*classify.Edge, error) {
 	var apple, dataCentres *classify.Ranges
 	var err error
 	if cfg.AppleEgress != "" {
@@ -278,18 +289,22 @@ func newClassifier(cfg *config.Serve) (*classify.Edge, error) {
 // fold is what counts.
 type fold struct{ runner *aggregate.Runner }
 
-func newFold(cfg *config.Serve, state *state, events *events, logger *slog.Logger) (*fold, error) {
-	id, epoch := events.spool.Identity()
+func foldOptions(cfg *config.Config, state *state) aggregate.FoldOptions {
 	o := aggregate.FoldOptions{Consent: state.consent, Campaigns: state.campaigns, Window: cfg.ClassifyWindow}
 	if cfg.ClassifyWindow == 0 {
 		o.Window, o.Judge = time.Millisecond, judgeAlone
 	}
+	return o
+}
+
+func newFold(cfg *config.Config, state *state, events *events, logger *slog.Logger) (*fold, error) {
+	id, epoch := events.spool.Identity()
 	runner, err := aggregate.NewRunner(aggregate.RunnerOptions{
 		Source: aggregate.SpoolSource{
 			Edge: id, Epoch: epoch, Trimmer: events.spool.Trim,
 			Reader: func(from uint64) (aggregate.SpoolReader, error) { return events.spool.Reader(from) },
 		},
-		Store: events.counts, Fold: o, Interval: cfg.CommitInterval, StopTimeout: cfg.StopTimeout, Logger: logger,
+		Store: events.counts, Fold: foldOptions(cfg, state), Interval: cfg.CommitInterval, StopTimeout: cfg.StopTimeout, Logger: logger,
 	})
 	if err != nil {
 		return nil, err
@@ -303,14 +318,6 @@ func judgeAlone(target int, all []classify.Sighting, _ int) classify.Class {
 }
 
 func (f *fold) measure(reg *prometheus.Registry) { measureFold(reg, f.runner) }
-
-// newMinter makes what goes into mail.
-func newMinter(cfg *config.Serve, keys *keys, state *state, events *events) (*mint.Minter, error) {
-	return mint.New(mint.Options{
-		Ring: keys.ring, Consent: state.consent, Campaigns: state.campaigns, Links: state.campaignWriter,
-		Population: events.counts, PublicURL: cfg.PublicURL,
-	})
-}
 
 // foldPatience is how long counting may stand still before it keeps traffic away: events are safe in
 // the spool meanwhile, but a disk fills.

@@ -100,7 +100,7 @@ func shellWord(s string) string {
 }
 
 // warnings are settings that are fine for trying things out and not for real mail.
-func warnings(cfg *config.Serve, admin net.Addr) []string {
+func warnings(cfg *config.Config, admin net.Addr) []string {
 	var all []string
 	local := cfg.PublicURL == ""
 	if local {

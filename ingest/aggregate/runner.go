@@ -17,6 +17,7 @@ const (
 	commitTimeout = 30 * time.Second
 	stopTimeout   = 10 * time.Second
 	leastBackoff  = 50 * time.Millisecond
+	freshPause    = 20 * time.Millisecond
 	mostBackoff   = 5 * time.Second
 	// feedTries is how often in a row a feed may fail before it is opened anew.
 	feedTries = 10
@@ -32,6 +33,9 @@ type RunnerOptions struct {
 	Interval time.Duration
 	// MaxCommit is how many events make a commit due before; DefaultMaxCommit if 0.
 	MaxCommit int
+	// Fresh says whether Fold's Consent and Campaigns know of all changes; nil is always. While it is
+	// false nothing is read and nothing is counted.
+	Fresh func() bool
 	// StopTimeout is how long the last commit may take once Run is told to stop; 10 s if 0.
 	StopTimeout time.Duration
 	// Committed is told of each commit, if it is set: how many events, and how long it took.
@@ -160,6 +164,10 @@ type owner struct {
 // step reads once, or commits what is due, or waits.
 func (o *owner) step(ctx, hard context.Context) error {
 	now := time.Now()
+	if o.o.Fresh != nil && !o.o.Fresh() {
+		sleep(ctx, freshPause)
+		return nil
+	}
 	if o.due(now) {
 		return o.commit(hard)
 	}

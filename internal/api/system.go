@@ -19,17 +19,8 @@ type Ready struct {
 }
 
 func (a *API) routeSystem() {
-	a.plain("health", "/healthz", "Does the process live?", map[int]content{200: {jsonType, new(Health)}},
-		func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, Health{"ok"}) })
-	a.plain("ready", "/readyz", "May traffic come here?", map[int]content{200: {jsonType, new(Ready)}, 503: {jsonType, new(Ready)}},
-		func(w http.ResponseWriter, _ *http.Request) {
-			reasons := append([]string{}, a.o.NotReady()...)
-			if len(reasons) > 0 {
-				writeJSON(w, http.StatusServiceUnavailable, Ready{false, reasons})
-				return
-			}
-			writeJSON(w, http.StatusOK, Ready{true, reasons})
-		})
+	a.plain("health", "/healthz", "Does the process live?", map[int]content{200: {jsonType, new(Health)}}, health)
+	a.plain("ready", "/readyz", "May traffic come here?", map[int]content{200: {jsonType, new(Ready)}, 503: {jsonType, new(Ready)}}, ready(a.o.NotReady))
 	a.plain("metrics", "/metrics", "Metrics, for Prometheus", map[int]content{200: {"text/plain", nil}}, a.o.Metrics.ServeHTTP)
 	a.plain("openapi", "/openapi.json", "This document", map[int]content{200: {openAPIType, nil}},
 		func(w http.ResponseWriter, _ *http.Request) {

@@ -17,8 +17,19 @@ import (
 	"mailbeacon/internal/consent"
 )
 
-// Serve is what `mailbeacon serve` runs with, every value checked.
-type Serve struct {
+// Role is a part of the whole that a process plays; each has settings of its own.
+type Role string
+
+const (
+	Serve   Role = "serve"   // everything in one process
+	Edge    Role = "edge"    // answers mail readers, and ships to Kafka
+	Consume Role = "consume" // counts what comes from Kafka, in ClickHouse
+	Admin   Role = "admin"   // the API
+)
+
+// Config is what a role runs with, every value checked. What is not a setting of the role has its
+// default.
+type Config struct {
 	Data   string // the data folder
 	Listen string // host:port of the public side; an empty host is every address
 	Admin  string // host:port of the private side
@@ -37,6 +48,15 @@ type Serve struct {
 	StopTimeout    time.Duration
 	LogFormat      LogFormat
 	LogLevel       slog.Level
+
+	Kafka      string // where the brokers are, see kafka.Parse
+	ClickHouse string // where the store is, see clickhouse.Parse
+	Keyring    string // file
+	Topics     string // prefix of the topics' names
+	Partitions int    // of the events' topic; 0 takes what it has
+	Replicas   int    // of the topics; 0 is the brokers' default
+	Group      string // of the consumers
+	Compress   string // of events on their way
 }
 
 // LogFormat is the form of log lines.
@@ -64,10 +84,13 @@ func (e *Error) Error() string {
 // configFlag names the file; it is a flag and a variable, and no setting of the file itself.
 const configFlag = "config"
 
-// Flags adds a flag for every setting, and --config, to fs.
-func Flags(fs *pflag.FlagSet) {
+// Flags adds a flag for every setting of a role, and --config, to fs.
+func Flags(fs *pflag.FlagSet, role Role) {
 	for i := range settings {
 		s := &settings[i]
+		if !s.of(role) {
+			continue
+		}
 		fs.Var(&flagValue{text: s.Default, kind: s.Kind}, s.Name, s.Doc)
 	}
 	fs.Var(&flagValue{kind: "FILE"}, configFlag, "read settings from a YAML file; flags and variables come before it")
@@ -84,10 +107,11 @@ func (v *flagValue) Type() string       { return v.kind }
 // given is a setting's text and where it came from.
 type given struct{ text, source string }
 
-// Load reads the settings: defaults, below the file that --config or MAILBEACON_CONFIG names, below
+// Load reads the settings of a role: defaults, below the file that --config or MAILBEACON_CONFIG names, below
 // the environment ("NAME=value" each, as os.Environ returns it), below the flags that were given.
-// fs is one that Flags was called on, after parsing. The error is an *Error, or of the file.
-func Load(fs *pflag.FlagSet, environ []string) (*Serve, error) {
+// fs is one that Flags was called on, after parsing. What other roles have may stand in the file and
+// the environment, which roles may share; it is checked, too. The error is an *Error, or of the file.
+func Load(fs *pflag.FlagSet, environ []string, role Role) (*Config, error) {
 	fromEnv, file, err := readEnviron(environ)
 	if err != nil {
 		return nil, err
@@ -108,7 +132,7 @@ func Load(fs *pflag.FlagSet, environ []string) (*Serve, error) {
 			return nil, err
 		}
 	}
-	serve := &Serve{}
+	c := &Config{}
 	for i := range settings {
 		s := &settings[i]
 		value := given{s.Default, "its default"}
@@ -121,15 +145,22 @@ func Load(fs *pflag.FlagSet, environ []string) (*Serve, error) {
 		if f := fs.Lookup(s.Name); f != nil && f.Changed {
 			value = given{f.Value.String(), "--" + s.Name}
 		}
-		if reason := s.apply(serve, value.text); reason != "" {
+		text := value.text
+		if text == "" && s.needed && s.of(role) {
+			return nil, &Error{s.Name, "--" + s.Name, "is not set; mailbeacon " + string(role) + " needs it: " + s.Doc}
+		}
+		if reason := s.apply(c, text); reason != "" {
 			return nil, &Error{s.Name, value.source, reason}
 		}
 	}
-	return serve, nil
+	return c, nil
 }
 
 // envPrefix starts every variable of ours.
 const envPrefix = "MAILBEACON_"
+
+// testPrefix starts the variables that tell the tests where engines are.
+const testPrefix = envPrefix + "TEST_"
 
 // clientVariables belong to the client commands; a shell that talks to a server may start one too.
 var clientVariables = []string{"MAILBEACON_SERVER", "MAILBEACON_KEY"}
@@ -138,7 +169,7 @@ func readEnviron(environ []string) (values map[string]given, file string, err er
 	values = map[string]given{}
 	for _, kv := range environ {
 		name, text, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, envPrefix) || slices.Contains(clientVariables, name) || isServiceLink(name, text) {
+		if !strings.HasPrefix(name, envPrefix) || slices.Contains(clientVariables, name) || strings.HasPrefix(name, testPrefix) || isServiceLink(name, text) {
 			continue
 		}
 		if name == envPrefix+"CONFIG" {

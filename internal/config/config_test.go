@@ -19,14 +19,14 @@ import (
 	"mailbeacon/internal/consent"
 )
 
-func load(t *testing.T, args, environ []string) (*Serve, error) {
+func load(t *testing.T, args, environ []string) (*Config, error) {
 	t.Helper()
 	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-	Flags(fs)
+	Flags(fs, Serve)
 	if err := fs.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	return Load(fs, environ)
+	return Load(fs, environ, Serve)
 }
 
 func write(t *testing.T, content string) string {
@@ -44,7 +44,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &Serve{
+	want := &Config{
 		Data: "mailbeacon-data", Listen: ":8080", Admin: "127.0.0.1:8081", Basis: consent.BasisSubject,
 		ClassifyWindow: 15 * time.Second, CommitInterval: time.Second, SegmentBytes: spool.DefaultSegmentBytes,
 		MaxConns: 16384, MaxConnsPerIP: 1024, StopTimeout: 10 * time.Second, LogFormat: LogText, LogLevel: slog.LevelInfo,
@@ -154,10 +154,10 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		t.Run(c.name+"="+c.value, func(t *testing.T) {
 			t.Parallel()
 			s := find(func(s *Setting) bool { return s.Name == c.name })
-			for source, run := range map[string]func() (*Serve, error){
-				"--" + c.name: func() (*Serve, error) { return load(t, []string{"--" + c.name + "=" + c.value}, nil) },
-				s.Env():       func() (*Serve, error) { return load(t, nil, []string{s.Env() + "=" + c.value}) },
-				"beacon.yaml, line 2": func() (*Serve, error) {
+			for source, run := range map[string]func() (*Config, error){
+				"--" + c.name: func() (*Config, error) { return load(t, []string{"--" + c.name + "=" + c.value}, nil) },
+				s.Env():       func() (*Config, error) { return load(t, nil, []string{s.Env() + "=" + c.value}) },
+				"beacon.yaml, line 2": func() (*Config, error) {
 					return load(t, []string{"--config", write(t, "# x\n"+c.name+": '"+c.value+"'\n")}, nil)
 				},
 			} {

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,8 +18,22 @@ type Setting struct {
 	Doc     string // one sentence, no full stop
 	// apply checks a value and puts it into s; it returns what is wrong and what would be right, to
 	// be read after the setting's name, or nothing.
-	apply func(s *Serve, text string) (reason string)
+	apply func(s *Config, text string) (reason string)
+	// roles are those that have it; none is all.
+	roles []Role
+	// needed: a role that has it does not start without.
+	needed bool
 }
+
+func (s *Setting) of(role Role) bool { return len(s.roles) == 0 || slices.Contains(s.roles, role) }
+
+// Sets of roles.
+var (
+	public  = []Role{Serve, Edge}
+	counts  = []Role{Serve, Consume}
+	sends   = []Role{Serve, Admin}
+	cluster = []Role{Edge, Consume, Admin}
+)
 
 // Env is the variable's name.
 func (s *Setting) Env() string {
@@ -26,62 +41,89 @@ func (s *Setting) Env() string {
 }
 
 var settings = []Setting{
-	{"data", "DIR", "mailbeacon-data", "folder that holds keys, events and counts; made at the first start", func(s *Serve, v string) string {
+	{"data", "DIR", "mailbeacon-data", "folder that holds keys, events and counts; made at the first start", func(s *Config, v string) string {
 		return text(&s.Data, v, "the name of a folder")
-	}},
-	{"listen", "ADDRESS", ":8080", "address of the public side, where mail readers come", func(s *Serve, v string) string {
+	}, nil, false},
+	{"listen", "ADDRESS", ":8080", "address of the public side, where mail readers come", func(s *Config, v string) string {
 		return address(&s.Listen, v)
-	}},
-	{"admin", "ADDRESS", "127.0.0.1:8081", "address of the private side: API and metrics, without TLS, so keep it off public networks", func(s *Serve, v string) string {
+	}, public, false},
+	{"admin", "ADDRESS", "127.0.0.1:8081", "address of the private side: API and metrics, without TLS, so keep it off public networks", func(s *Config, v string) string {
 		return address(&s.Admin, v)
-	}},
-	{"public-url", "URL", "", "scheme and host that mail carries, as https://t.example.com; unset: this machine, for trying things out", func(s *Serve, v string) string {
+	}, nil, false},
+	{"public-url", "URL", "", "scheme and host that mail carries, as https://t.example.com; unset: this machine, for trying things out", func(s *Config, v string) string {
 		return publicURL(&s.PublicURL, v)
-	}},
-	{"basis", "WORD", "subject", "what holds for people who said nothing: subject (measured), aggregate (counted without a person) or none (not measured)", func(s *Serve, v string) string {
+	}, sends, false},
+	{"basis", "WORD", "subject", "what holds for people who said nothing: subject (measured), aggregate (counted without a person) or none (not measured)", func(s *Config, v string) string {
 		b, err := consent.ParseBasis(v)
 		if err != nil || v == "" {
 			return fmt.Sprintf("is %q; right would be subject, aggregate or none", v)
 		}
 		s.Basis = b
 		return ""
-	}},
-	{"classify-window", "DURATION", "15s", "how long events are held back so that bursts of machines are recognised; 0s judges each event alone", func(s *Serve, v string) string {
+	}, nil, false},
+	{"classify-window", "DURATION", "15s", "how long events are held back so that bursts of machines are recognised; 0s judges each event alone", func(s *Config, v string) string {
 		return duration(&s.ClassifyWindow, v, 0, 10*time.Minute)
-	}},
-	{"commit-interval", "DURATION", "1s", "how often counts are written to the store", func(s *Serve, v string) string {
+	}, counts, false},
+	{"commit-interval", "DURATION", "1s", "how often counts are written to the store", func(s *Config, v string) string {
 		return duration(&s.CommitInterval, v, 10*time.Millisecond, time.Minute)
-	}},
-	{"segment-bytes", "SIZE", "8MiB", "size of a file of the write-ahead log, 64KiB to 1GiB", func(s *Serve, v string) string {
+	}, counts, false},
+	{"segment-bytes", "SIZE", "8MiB", "size of a file of the write-ahead log, 64KiB to 1GiB", func(s *Config, v string) string {
 		return size(&s.SegmentBytes, v, 64<<10, 1<<30)
-	}},
-	{"trusted-proxies", "NETWORKS", "", "networks of reverse proxies whose forwarded addresses are believed, with commas between: 10.0.0.0/8,2001:db8::/32", func(s *Serve, v string) string {
+	}, public, false},
+	{"trusted-proxies", "NETWORKS", "", "networks of reverse proxies whose forwarded addresses are believed, with commas between: 10.0.0.0/8,2001:db8::/32", func(s *Config, v string) string {
 		return networks(&s.TrustedProxies, v)
-	}},
-	{"apple-egress", "FILE", "", "Apple's published list of egress addresses (CSV), to tell mail privacy prefetch for certain", func(s *Serve, v string) string {
+	}, public, false},
+	{"apple-egress", "FILE", "", "Apple's published list of egress addresses (CSV), to tell mail privacy prefetch for certain", func(s *Config, v string) string {
 		return file(&s.AppleEgress, v)
-	}},
-	{"data-centres", "FILE", "", "networks of data centres, one per line, to help to tell scanners", func(s *Serve, v string) string {
+	}, public, false},
+	{"data-centres", "FILE", "", "networks of data centres, one per line, to help to tell scanners", func(s *Config, v string) string {
 		return file(&s.DataCentres, v)
-	}},
-	{"max-conns", "NUMBER", "16384", "open connections on the public side; beyond that, 503", func(s *Serve, v string) string {
+	}, public, false},
+	{"max-conns", "NUMBER", "16384", "open connections on the public side; beyond that, 503", func(s *Config, v string) string {
 		return number(&s.MaxConns, v, 1, 1<<20)
-	}},
-	{"max-conns-per-ip", "NUMBER", "1024", "open connections of one address (IPv6: one /64) on the public side; beyond that, 429", func(s *Serve, v string) string {
+	}, public, false},
+	{"max-conns-per-ip", "NUMBER", "1024", "open connections of one address (IPv6: one /64) on the public side; beyond that, 429", func(s *Config, v string) string {
 		return number(&s.MaxConnsPerIP, v, 1, 1<<20)
-	}},
-	{"stop-timeout", "DURATION", "10s", "how long a stop waits for what was begun", func(s *Serve, v string) string {
+	}, public, false},
+	{"stop-timeout", "DURATION", "10s", "how long a stop waits for what was begun", func(s *Config, v string) string {
 		return duration(&s.StopTimeout, v, 100*time.Millisecond, 10*time.Minute)
-	}},
-	{"log-format", "WORD", "text", "form of log lines: text or json", func(s *Serve, v string) string {
+	}, nil, false},
+	{"log-format", "WORD", "text", "form of log lines: text or json", func(s *Config, v string) string {
 		s.LogFormat = LogFormat(v)
 		return oneOf(v, string(LogText), string(LogJSON))
-	}},
-	{"log-level", "WORD", "info", "least level that is logged: debug, info, warn or error", func(s *Serve, v string) string {
+	}, nil, false},
+	{"log-level", "WORD", "info", "least level that is logged: debug, info, warn or error", func(s *Config, v string) string {
 		levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
 		s.LogLevel = levels[v]
 		return oneOf(v, "debug", "info", "warn", "error")
-	}},
+	}, nil, false},
+	{"kafka", "URL", "", "where the brokers are, as kafka://HOST:PORT,HOST:PORT; README.md has the parameters for TLS and passwords", func(s *Config, v string) string {
+		s.Kafka = v
+		return ""
+	}, cluster, true},
+	{"clickhouse", "URL", "", "where the store is, as clickhouse://USER:PASSWORD@HOST:PORT/DATABASE", func(s *Config, v string) string {
+		s.ClickHouse = v
+		return ""
+	}, []Role{Consume, Admin}, true},
+	{"keyring", "FILE", "", "the keys of tokens and people's numbers, the same for every edge and admin", func(s *Config, v string) string {
+		return file(&s.Keyring, v)
+	}, []Role{Edge, Admin}, true},
+	{"topics", "NAME", "mailbeacon", "how the names of the topics begin: NAME.events and NAME.control", func(s *Config, v string) string {
+		return topic(&s.Topics, v)
+	}, cluster, false},
+	{"partitions", "NUMBER", "12", "partitions of the events' topic, which admin makes", func(s *Config, v string) string {
+		return number(&s.Partitions, v, 1, 1<<10)
+	}, []Role{Admin}, false},
+	{"replicas", "NUMBER", "0", "brokers that hold each partition of the topics that admin makes; 0 is the brokers' default", func(s *Config, v string) string {
+		return number(&s.Replicas, v, 0, 1<<7)
+	}, []Role{Admin}, false},
+	{"group", "NAME", "mailbeacon", "the consumers' group, whose members divide the partitions", func(s *Config, v string) string {
+		return topic(&s.Group, v)
+	}, []Role{Consume}, false},
+	{"compression", "WORD", "lz4", "how events are compressed on their way: none, snappy, lz4 or zstd", func(s *Config, v string) string {
+		s.Compress = v
+		return oneOf(v, "none", "snappy", "lz4", "zstd")
+	}, []Role{Edge}, false},
 }
 
 // Settings is a copy of the table, in the order in which it should be shown.
@@ -97,7 +139,14 @@ func Doc() string {
 		if s.Default != "" {
 			def = "`" + s.Default + "`"
 		}
-		fmt.Fprintf(&b, "| `--%s %s` | `%s` | %s | %s |\n", s.Name, s.Kind, s.Env(), def, strings.ReplaceAll(s.Doc, "|", `\|`))
+		who := ""
+		for _, r := range s.roles {
+			who += ", " + string(r)
+		}
+		if who != "" {
+			who = " (" + who[2:] + ")"
+		}
+		fmt.Fprintf(&b, "| `--%s %s` | `%s` | %s | %s%s |\n", s.Name, s.Kind, s.Env(), def, strings.ReplaceAll(s.Doc, "|", `\|`), who)
 	}
 	fmt.Fprintf(&b, "| `--%s FILE` | `%sCONFIG` | unset | a YAML file with the same names as keys |\n", configFlag, envPrefix)
 	return b.String()

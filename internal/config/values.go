@@ -23,6 +23,15 @@ func text(to *string, v, right string) string {
 	return ""
 }
 
+// topic reads a name that Kafka takes for topics and groups.
+func topic(to *string, v string) string {
+	if v == "" || len(v) > 200 || strings.Trim(v, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != "" || strings.Trim(v, ".") == "" {
+		return fmt.Sprintf("is %q; right would be a name of letters, digits, \".\", \"_\" and \"-\"", v)
+	}
+	*to = v
+	return ""
+}
+
 func file(to *string, v string) string {
 	if v == "" {
 		return ""

@@ -29,6 +29,8 @@ const (
 const (
 	firstPause = 50 * time.Millisecond
 	longPause  = 5 * time.Second
+	// longestQuiet is how long a log without news is not asked.
+	longestQuiet = time.Second
 	// snapshotShare bounds the time spent on snapshots: after one that took t, the next waits at
 	// least snapshotShare × t, however much was folded meanwhile.
 	snapshotShare = 20
@@ -148,6 +150,13 @@ func (f *Follower) Stats() FollowerStats {
 	return s
 }
 
+// Fresh says whether the log answered within so long, with nothing that is not folded here. It may be
+// called at any time.
+func (f *Follower) Fresh(within time.Duration) bool {
+	ns := f.contact.Load()
+	return ns != 0 && !f.failing.Load() && time.Since(time.Unix(0, ns)) < within
+}
+
 // CatchUp folds until the position that is the log's head when it is called. It returns the log's
 // error as it is, ErrAhead or ErrDiverged where the snapshot is not of this log, and ctx's error.
 func (f *Follower) CatchUp(ctx context.Context) error {
@@ -220,7 +229,13 @@ func (f *Follower) step(ctx context.Context) error {
 	if err != nil || n > 0 {
 		return err
 	}
-	return f.o.Log.Wait(ctx, f.Applied())
+	// A log that says nothing is asked again now and then, to know that it would.
+	quiet, cancel := context.WithTimeout(ctx, longestQuiet)
+	defer cancel()
+	if err := f.o.Log.Wait(quiet, f.Applied()); quiet.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // fold reads and applies one batch and returns its size, 0 at the log's end.

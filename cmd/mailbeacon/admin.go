@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/cobra"
+
+	"mailbeacon/ingest/clickhouse"
+	"mailbeacon/internal/api"
+	"mailbeacon/internal/client"
+	"mailbeacon/internal/config"
+)
+
+func newAdminCommand(c *cli) *cobra.Command {
+	cmd := roleCommand(config.Admin, "Run the API of a cluster: campaigns, minting, consent, reports",
+		`Run the API of a cluster. It makes the topics in Kafka where they are missing, and checks them where they
+are there. The tables in ClickHouse are made by mailbeacon admin migrate. Several admins may run.`,
+		func(ctx context.Context, cfg *config.Config) error { return runAdmin(ctx, c, cfg) })
+	cmd.AddCommand(newMigrateCommand(c))
+	return cmd
+}
+
+func newMigrateCommand(c *cli) *cobra.Command {
+	var setting string
+	cmd := &cobra.Command{
+		Use: "migrate", Short: "Make the tables in ClickHouse, or bring them to this version", Args: cobra.NoArgs,
+		Long: `Make the store's database and tables in ClickHouse, or bring them to this build's version. It may be run
+again at any time, also while consumers run.`,
+		Example: "  mailbeacon admin migrate --clickhouse clickhouse://default:PASSWORD@localhost:9000/mailbeacon",
+	}
+	cmd.Flags().StringVar(&setting, "clickhouse", "", "where the store is (or MAILBEACON_CLICKHOUSE)")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if setting == "" {
+			setting = c.env("MAILBEACON_CLICKHOUSE")
+		}
+		o, err := clickhouse.Parse(setting)
+		if err != nil {
+			return usage(err)
+		}
+		steps, err := clickhouse.Migrate(cmd.Context(), o)
+		for _, s := range steps {
+			fmt.Fprintln(c.stdout, s)
+		}
+		if err == nil && len(steps) == 0 {
+			fmt.Fprintln(c.stdout, "nothing to do")
+		}
+		return err
+	}
+	return cmd
+}
+
+// runAdmin is the life of an admin.
+func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
+	began := time.Now()
+	logger := newLogger(c.stderr, cfg)
+
+	dir, err := openFolder(cfg.Data, config.Admin)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, dir.Close)
+	ring, err := openSharedKeys(cfg)
+	if err != nil {
+		return err
+	}
+	if _, err := api.EnsureAdminKey(dir.Root()); err != nil {
+		return err
+	}
+	access, err := api.LoadKeys(dir.Root(), logger)
+	if err != nil {
+		return err
+	}
+	brokers, err := newKafka(cfg, config.Admin)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, brokers.Close)
+	if _, err := brokers.Ensure(ctx, controlTopic(cfg)); err != nil {
+		return err
+	}
+	if _, err := brokers.Ensure(ctx, eventsTopic(cfg, cfg.Partitions)); err != nil {
+		return err
+	}
+	store, err := openStore(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, store.Close)
+	state, err := followKafka(brokers, dir, cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, state.close)
+	if err := state.follower.CatchUp(ctx); err != nil {
+		return err
+	}
+	private, err := listenPrivate(ctx, cfg, dir)
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(private)
+	if cfg.PublicURL == "" {
+		return usage(&config.Error{Setting: "public-url", Source: "--public-url", Reason: "is not set; mail has to carry the address of the edges, as https://t.example.com"})
+	}
+
+	metrics := newMetrics()
+	state.measure(metrics)
+	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, func() []string { return adminNotReady(state, store) },
+		promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
+	if err != nil {
+		return err
+	}
+	work := newParts(ctx, logger)
+	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
+	work.Go("follow the control log", state.follower.Run)
+	work.Serve("the API", func() error { return server.Serve(private) })
+	logger.Info("ready", "role", config.Admin, "admin", private.Addr().String(), "took", time.Since(began).Round(time.Millisecond))
+
+	work.Wait()
+	logger.Info("stopping")
+	err = errors.Join(stopStatus(server, cfg), work.Stop())
+	_ = os.Remove(dir.Path(client.AddrFile)) // the next start leaves another
+	logger.Info("stopped")
+	return err
+}
+
+// storePatience is how long the store may take to say that it is there.
+const storePatience = 2 * time.Second
+
+func adminNotReady(state *state, store *clickhouse.Store) []string {
+	var reasons []string
+	if state.follower.Stats().LogFailing {
+		reasons = append(reasons, "the control log can't be read")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), storePatience)
+	defer cancel()
+	if _, err := store.Progress(ctx, 0); err != nil {
+		reasons = append(reasons, fmt.Sprintf("the store does not answer: %v", err))
+	}
+	return reasons
+}

@@ -1,0 +1,57 @@
+package main
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"mailbeacon/ingest/aggregate"
+)
+
+func measureShipping(reg *prometheus.Registry, s *shipping) {
+	reg.MustRegister(
+		gauge("ship_next", "Number of the first event that is not known to be in Kafka.", nil, one(func() uint64 { return s.stats().Next })),
+		gauge("ship_waiting_events", "Events in the spool that are not known to be in Kafka.", nil, one(s.left)),
+		counter("ship_events_total", "Events that Kafka acknowledged.", nil, one(func() uint64 { return s.stats().Shipped })),
+		counter("ship_retries_total", "Tries to ship that failed.", nil, one(func() uint64 { return s.stats().Retries })),
+		counter("ship_held_total", "Times that shipping waited for fresh knowledge of consent.", nil, one(func() uint64 { return s.stats().Held })),
+		counter("ship_lost_total", "Events of the spool that could not be read any more.", nil, one(func() uint64 { return s.stats().Lost })),
+		gauge("ship_faulty", "1 while something keeps events from being shipped, else 0.", nil, one(func() int {
+			if s.stats().Err != nil {
+				return 1
+			}
+			return 0
+		})),
+	)
+}
+
+func measureCounting(reg *prometheus.Registry, c *counting) {
+	partition := []string{"partition"}
+	each := func(read func(aggregate.Stats, *ownership) float64) func(emit func(float64, ...string)) {
+		return func(emit func(float64, ...string)) {
+			c.each(func(p int, o *ownership) { emit(read(o.runner.Stats(), o), strconv.Itoa(p)) })
+		}
+	}
+	reg.MustRegister(
+		gauge("fold_lag_records", "Records between what was read last and the partition's end.", partition,
+			each(func(_ aggregate.Stats, o *ownership) float64 { return float64(o.source.Lag()) })),
+		gauge("fold_offset", "Position of the first event that is not counted yet.", partition,
+			each(func(s aggregate.Stats, _ *ownership) float64 { return float64(s.Offset) })),
+		gauge("fold_held_events", "Events in memory, waiting for the classification window to pass.", partition,
+			each(func(s aggregate.Stats, _ *ownership) float64 { return float64(s.Held) })),
+		counter("fold_events_total", "Events that were counted or stand under a reason, since the partition is owned.", partition,
+			each(func(s aggregate.Stats, _ *ownership) float64 { return float64(s.Events) })),
+		counter("fold_commits_total", "Commits of counts.", partition,
+			each(func(s aggregate.Stats, _ *ownership) float64 { return float64(s.Commits) })),
+		counter("fold_retries_total", "Commits that had to be tried again.", partition,
+			each(func(s aggregate.Stats, _ *ownership) float64 { return float64(s.Retries) })),
+		counter("fold_restarts_total", "Times that folding began anew from the stored progress.", partition,
+			each(func(s aggregate.Stats, _ *ownership) float64 { return float64(s.Restarts) })),
+		gauge("fold_alarms", "Partitions that are owned and stopped until a person decides.", nil,
+			one(func() int { return len(c.members.Stats().Alarms) })),
+		gauge("group_generation", "The last division of the partitions that this consumer knows.", nil,
+			one(func() int64 { return int64(c.members.Stats().Generation) })),
+		counter("quarantined_records_total", "Records of the topic that are foreign or damaged, and kept in the quarantine file.", nil,
+			one(c.quarantine.Count)),
+	)
+}

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mailbeacon/ingest/kafka"
+	"mailbeacon/ingest/spool"
+	"mailbeacon/internal/config"
+	"mailbeacon/internal/datadir"
+)
+
+func newEdgeCommand(c *cli) *cobra.Command {
+	return roleCommand(config.Edge, "Run an edge of a cluster: beacons and clicks, spooled here and shipped to Kafka",
+		`Run an edge of a cluster: it answers beacons and clicks, writes each event to its own write-ahead log,
+and ships it to Kafka. It serves with Kafka down, too, by what its snapshot knows, and ships later.`,
+		func(ctx context.Context, cfg *config.Config) error { return runEdge(ctx, c, cfg) })
+}
+
+// runEdge is the life of an edge: what it serves with needs no other machine, and what it ships
+// waits in the spool until Kafka is there.
+func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
+	began := time.Now()
+	logger := newLogger(c.stderr, cfg)
+
+	dir, err := openFolder(cfg.Data, config.Edge)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, dir.Close)
+	ring, err := openSharedKeys(cfg)
+	if err != nil {
+		return err
+	}
+	brokers, err := newKafka(cfg, config.Edge)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, brokers.Close)
+	state, err := followKafka(brokers, dir, cfg, logger)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, state.close)
+	events, recovery, err := spool.Open(spool.Options{
+		Dir: dir.Path(spoolFolder), SegmentBytes: cfg.SegmentBytes, Next: kafka.Shipped(dir.Path(cursorFile)), Logger: logger,
+	})
+	if err != nil {
+		return err
+	}
+	defer closing(&err, events.Close)
+	if !recovery.Clean() {
+		logger.Warn("the spool was recovered", "what", recovery.String())
+	}
+
+	public, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("setting listen: %w", err)
+	}
+	defer closeQuietly(public)
+	private, err := listenPrivate(ctx, cfg, dir)
+	if err != nil {
+		return err
+	}
+	defer closeQuietly(private)
+	if err := datadir.WriteFile(dir.Path(edgeAddrFile), []byte(public.Addr().String()+"\n"), 0o600); err != nil {
+		return err
+	}
+
+	edge, err := newEdge(cfg, ring, state, events, logger)
+	if err != nil {
+		return err
+	}
+	ship := &shipping{cfg: cfg, dir: dir, brokers: brokers, state: state, spool: events, logger: logger}
+	metrics := newMetrics()
+	edge.measure(metrics)
+	measureSpool(metrics, events)
+	state.measure(metrics)
+	measureShipping(metrics, ship)
+	status := serveStatus(metrics, func() []string { return edgeNotReady(state, events) })
+
+	work := newParts(ctx, logger)
+	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
+	work.Go("follow the control log", state.follower.Run)
+	work.Go("ship", ship.run)
+	work.Serve("the public side", func() error { return edge.serve(public) })
+	work.Serve("the private side", func() error { return status.Serve(private) })
+	logger.Info("ready", "role", config.Edge, "edge", public.Addr().String(), "private", private.Addr().String(), "took", time.Since(began).Round(time.Millisecond))
+
+	work.Wait()
+	logger.Info("stopping")
+	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.StopTimeout)
+	defer cancel()
+	err = edge.server.Shutdown(bound)
+	ship.drain(bound)
+	err = errors.Join(err, stopStatus(status, cfg), work.Stop())
+	logger.Info("stopped", "events_left_in_the_spool", ship.left())
+	return err
+}
+
+// edgeNotReady says why mail readers should not come here. Kafka is no reason: an edge without it
+// serves, and ships later.
+func edgeNotReady(state *state, events *spool.Spool) []string {
+	var reasons []string
+	if err := events.Healthy(); err != nil {
+		reasons = append(reasons, fmt.Sprintf("the spool takes no events: %v", err))
+	}
+	if f := state.follower.Stats(); f.Applied == 0 && f.LastContact.IsZero() {
+		reasons = append(reasons, "the control log was never read: no campaign and no choice is known")
+	}
+	return reasons
+}
+
+// shipping brings the spool to Kafka, from the moment on that Kafka is there.
+type shipping struct {
+	cfg     *config.Config
+	dir     *datadir.Dir
+	brokers *kafka.Client
+	state   *state
+	spool   *spool.Spool
+	logger  *slog.Logger
+
+	shipper atomic.Pointer[kafka.Shipper]
+	mu      sync.Mutex
+	err     error // why there is no shipper
+}
+
+// run finds the topic, however long that takes, and ships until ctx ends.
+func (s *shipping) run(ctx context.Context) error {
+	for {
+		shipper, err := s.open(ctx)
+		if err == nil {
+			s.fault(nil)
+			s.shipper.Store(shipper)
+			return shipper.Run(ctx)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		s.fault(err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (s *shipping) open(ctx context.Context) (*kafka.Shipper, error) {
+	topic, err := s.brokers.Verify(ctx, eventsTopic(s.cfg, 0))
+	if err != nil {
+		return nil, err
+	}
+	if err := kafka.Remember(s.dir.Path(topicFile), topic); err != nil {
+		return nil, err
+	}
+	return kafka.NewShipper(kafka.ShipperOptions{
+		Client: s.brokers, Topic: topic, Spool: kafka.OfSpool(s.spool), Cursor: s.dir.Path(cursorFile),
+		Consent: s.state.consent, Fresh: func() bool { return s.state.follower.Fresh(freshness) },
+		Compression: kafka.Compression(s.cfg.Compress), StopTimeout: s.cfg.StopTimeout, Logger: s.logger,
+	})
+}
+
+// fault notes why nothing can be shipped yet, and says so once for each cause.
+func (s *shipping) fault(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil && (s.err == nil || s.err.Error() != err.Error()) {
+		s.logger.Error("nothing is shipped; events wait in the spool", "error", err)
+	}
+	s.err = err
+}
+
+// stats are the shipper's, or why there is none.
+func (s *shipping) stats() kafka.ShipperStats {
+	if shipper := s.shipper.Load(); shipper != nil {
+		return shipper.Stats()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return kafka.ShipperStats{Next: kafka.Shipped(s.dir.Path(cursorFile)), Err: s.err}
+}
+
+// left is how many events are in the spool and not known to be in Kafka.
+func (s *shipping) left() uint64 {
+	next, shipped := s.spool.Stats().Next, s.stats().Next
+	if next < shipped {
+		return 0
+	}
+	return next - shipped
+}
+
+// drain waits until everything is shipped, as long as that works, or ctx ends.
+func (s *shipping) drain(ctx context.Context) {
+	for s.left() > 0 && s.stats().Err == nil && ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
