@@ -18,10 +18,11 @@ type TopicID [16]byte
 func (id TopicID) String() string { return hex.EncodeToString(id[:]) }
 
 func parseTopicID(s string) (id TopicID, err error) {
-	if n, err := hex.Decode(id[:], []byte(s)); err != nil || n != len(id) {
-		return id, fmt.Errorf("%q is no topic's id", s)
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(id) {
+		return id, fmt.Errorf("kafka: %q is no topic's id", s)
 	}
-	return id, nil
+	return TopicID(b), nil
 }
 
 // IsZero says whether this is nobody's id.

@@ -112,7 +112,6 @@ type feed struct {
 	next   int // record of cur
 	frame  event.Frame
 	at     int // event of frame, where it has any left
-	lost   uint64
 	events []event.Event
 }
 
@@ -256,9 +255,7 @@ func (f *feed) Next(ctx context.Context) (aggregate.Batch, error) {
 		select {
 		case c := <-f.got:
 			if c.err != nil {
-				if cap(c.records) > 0 || len(f.free) < chunks {
-					f.giveBack(c)
-				}
+				f.giveBack(c)
 				return aggregate.Batch{}, c.err
 			}
 			f.cur, f.next = c, 0
@@ -268,7 +265,7 @@ func (f *feed) Next(ctx context.Context) (aggregate.Batch, error) {
 	}
 }
 
-// giveBack returns a chunk that brought an error.
+// giveBack returns a chunk that brought an error; those of repeat find no room, and need none.
 func (f *feed) giveBack(c *chunk) {
 	select {
 	case f.free <- c:
@@ -278,7 +275,6 @@ func (f *feed) giveBack(c *chunk) {
 
 // open takes up a record; where it is not ours, it is set aside, and the batch says that it is passed.
 func (f *feed) open(r *record) (b aggregate.Batch, ours bool, err error) {
-	f.lost = 0
 	frame, err := event.ParseFrame(r.value)
 	if err == nil && frame.Len() != len(r.value) {
 		err = errTrailing
@@ -307,37 +303,27 @@ func (f *feed) open(r *record) (b aggregate.Batch, ours bool, err error) {
 
 var errTrailing = errors.New("kafka: bytes follow the frame")
 
-// batch decodes what is left of the frame, up to an event that can't be.
+// batch decodes what is left of the frame, up to an event that can't be; that one is set aside by the
+// next call, whose batch tells of it.
 func (f *feed) batch() (aggregate.Batch, error) {
 	count, offset := int(f.frame.Count), f.cur.records[f.next-1].offset
 	if cap(f.events) < count {
 		f.events = make([]event.Event, count)
 	}
-	n, err := f.frame.Decode(f.events[:count-f.at], f.at)
+	n, bad := f.frame.Decode(f.events[:count-f.at], f.at)
+	if n == 0 {
+		content := f.frame.Records[f.at*event.Size : (f.at+1)*event.Size]
+		if err := f.setAside(offset, uint32(f.at), content, bad); err != nil {
+			return aggregate.Batch{}, err
+		}
+		f.at++
+		return aggregate.Batch{Offset: Position(offset, f.at, count), Lost: 1}, nil
+	}
 	b := aggregate.Batch{
 		Edge: f.frame.Edge, Epoch: f.frame.Epoch, First: f.frame.First + uint64(f.at),
-		Offset: Position(offset, f.at, count), Events: f.events[:n], Lost: f.lost,
+		Offset: Position(offset, f.at, count), Events: f.events[:n],
 	}
-	f.lost = 0
 	f.at += n
-	if err == nil {
-		return b, nil
-	}
-	bad := f.frame.Records[f.at*event.Size : (f.at+1)*event.Size]
-	if err := f.setAside(offset, uint32(f.at), bad, err); err != nil {
-		return b, err // asked again, it goes on with the bad one
-	}
-	f.at++
-	if f.at < count || n == 0 {
-		f.lost = 1
-	}
-	if f.at == count { // nothing follows that could tell of it
-		if n == 0 {
-			f.lost = 0
-			return aggregate.Batch{Offset: Position(offset, f.at, count), Lost: 1}, nil
-		}
-		b.Lost++
-	}
 	return b, nil
 }
 

@@ -1,0 +1,173 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+)
+
+const (
+	// DefaultSession is how long a member may be silent before the others take over its partitions.
+	DefaultSession = 10 * time.Second
+	// leastSession is what brokers take by default.
+	leastSession = 6 * time.Second
+
+	heartbeat      = 500 * time.Millisecond
+	rebalance      = 30 * time.Second
+	rejoin         = 250 * time.Millisecond
+	watchPartition = 5 * time.Second
+)
+
+// MembersOptions are what a Members is made of. Client, Group, Topic and Own are needed.
+type MembersOptions struct {
+	Client *Client
+	// Group is the group's name: its members divide the topic's partitions.
+	Group string
+	Topic Topic
+	// Own works on one partition until ctx ends; then it must return within half a minute, or the
+	// partition has a new owner before it has lost the old one. An error before that is an alarm:
+	// the partition stays with this member, and nothing is done with it until the next division.
+	Own func(ctx context.Context, topic Topic, partition int) error
+	// Session is how long a member may be silent before it is taken for dead; DefaultSession if 0.
+	Session time.Duration
+	Logger  *slog.Logger // nil: silent
+}
+
+// Members is a member of a group. The group decides who owns a partition, and nothing else: where to
+// read is the store's to say, and a member that slept through a division is stopped by the store's
+// compare-and-swap.
+type Members struct {
+	o MembersOptions
+
+	mu     sync.Mutex
+	owned  map[int]struct{}
+	alarms map[int]error
+	gen    int32
+	err    error
+}
+
+// MembersStats is how a member is doing.
+type MembersStats struct {
+	Generation int32 // of the last division; 0 before the first
+	Owned      []int // the partitions that are worked on now
+	// Alarms are the partitions that are owned and stopped, and why.
+	Alarms map[int]error
+	// Err is why the group can't be joined at the moment.
+	Err error
+}
+
+// NewMembers checks the options.
+func NewMembers(o MembersOptions) (*Members, error) {
+	if o.Client == nil || o.Group == "" || o.Topic.Name == "" || o.Own == nil {
+		return nil, errors.New("kafka: a member needs a client, a group, a topic and something to do")
+	}
+	if o.Session == 0 {
+		o.Session = DefaultSession
+	}
+	if o.Session < leastSession {
+		return nil, fmt.Errorf("kafka: session: %v is below %v, which brokers refuse", o.Session, leastSession)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	o.Logger = o.Logger.With("group", o.Group, "topic", o.Topic.Name)
+	return &Members{o: o, owned: map[int]struct{}{}, alarms: map[int]error{}}, nil
+}
+
+// Run is a member of the group until ctx ends; then every Own has returned, and the others were told.
+// An error means that the group can't be joined by these options at all.
+func (m *Members) Run(ctx context.Context) error {
+	c := &m.o.Client.c
+	group, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
+		ID: m.o.Group, Brokers: c.Brokers, Topics: []string{m.o.Topic.Name},
+		Dialer:            &kafkago.Dialer{ClientID: c.ClientID, Timeout: dialTimeout, DialFunc: c.dial, TLS: c.TLS, SASLMechanism: m.o.Client.mechanism},
+		GroupBalancers:    []kafkago.GroupBalancer{kafkago.RangeGroupBalancer{}},
+		HeartbeatInterval: heartbeat, SessionTimeout: m.o.Session, RebalanceTimeout: rebalance, JoinGroupBackoff: rejoin,
+		WatchPartitionChanges: true, PartitionWatchInterval: watchPartition,
+		Timeout: dialTimeout,
+	})
+	if err != nil {
+		return fmt.Errorf("kafka: join group %s: %w", m.o.Group, err)
+	}
+	for retry := (backoff{}); ctx.Err() == nil; {
+		gen, err := group.Next(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			err = m.o.Client.denied(err, "group "+m.o.Group, "Read")
+			if m.failing(err) {
+				m.o.Logger.Warn("the group can't be joined; trying again", "error", err)
+			}
+			retry.wait(ctx)
+		default:
+			retry = backoff{}
+			m.start(gen)
+		}
+	}
+	if err := group.Close(); err != nil {
+		m.o.Logger.Warn("leaving the group failed; the others wait for its session to end", "error", err)
+	}
+	return nil
+}
+
+// failing notes why the group can't be joined, and says whether that is new.
+func (m *Members) failing(err error) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	fresh := m.err == nil
+	m.err = err
+	return fresh
+}
+
+// start works on the partitions that a division gave to this member.
+func (m *Members) start(gen *kafkago.Generation) {
+	topic, mine := m.o.Topic, gen.Assignments[m.o.Topic.Name]
+	numbers := make([]int, 0, len(mine))
+	for _, p := range mine {
+		numbers = append(numbers, p.ID)
+		topic.Partitions = max(topic.Partitions, p.ID+1) // it may have got more
+	}
+	m.mu.Lock()
+	m.gen, m.err = gen.ID, nil
+	m.mu.Unlock()
+	m.o.Logger.Info("partitions were divided", "generation", gen.ID, "owned", numbers)
+	for _, p := range numbers {
+		gen.Start(func(ctx context.Context) { m.own(ctx, topic, p) })
+	}
+}
+
+// own works on a partition until the division ends.
+func (m *Members) own(ctx context.Context, topic Topic, p int) {
+	m.mu.Lock()
+	m.owned[p] = struct{}{}
+	m.mu.Unlock()
+	err := m.o.Own(ctx, topic, p)
+	m.mu.Lock()
+	delete(m.owned, p)
+	if err != nil && ctx.Err() == nil {
+		m.alarms[p] = err
+	}
+	m.mu.Unlock()
+	if err != nil {
+		m.o.Logger.Error("a partition is not worked on any more", "partition", p, "error", err)
+	}
+	// To return would end the division for all the other partitions.
+	<-ctx.Done()
+	m.mu.Lock()
+	delete(m.alarms, p)
+	m.mu.Unlock()
+}
+
+// Stats may be called at any time.
+func (m *Members) Stats() MembersStats {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return MembersStats{Generation: m.gen, Owned: slices.Sorted(maps.Keys(m.owned)), Alarms: maps.Clone(m.alarms), Err: m.err}
+}

@@ -1,0 +1,261 @@
+package kafka
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"mailbeacon/ingest/event"
+	"mailbeacon/internal/engines/kafka/kafkatest"
+)
+
+func shared(t *testing.T) Config { return Config{Brokers: []string{kafkatest.Start(t)}} }
+
+func TestLine(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, shared(t), 4)
+	r.fold()
+	r.append(200_000) // several blocks
+	r.shipAll()
+	r.append(1000)
+	r.shipAll()
+	r.awaitFolded()
+	r.check()
+	if records, again := r.repeated(); again != 0 {
+		t.Errorf("%d records, %d events shipped again", records, again)
+	}
+	if first, next := r.spool.Stats().First, r.spool.Stats().Next; first == 0 || first > next/BlockEvents*BlockEvents {
+		t.Errorf("the spool is trimmed up to %d of %d", first, next)
+	}
+}
+
+// TestShipperDiesAtEachStep ends the shipper at a random moment before or after a step, again and again. What is
+// shipped again must be known as such, however it is cut into records.
+func TestShipperDiesAtEachStep(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{"before produce", "after produce", "before save", "after save", "after trim"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, shared(t), 3)
+			r.fold()
+			deaths := 0
+			for range 12 {
+				r.append(1000 + rand.IntN(20_000))
+				var left atomic.Int64
+				left.Store(1 + rand.Int64N(4))
+				r.fail = func(s string) error {
+					if s == step && left.Add(-1) == 0 {
+						return &crashError{s}
+					}
+					return nil
+				}
+				s := r.newShipper(client(t, r.config))
+				ended := make(chan error, 1)
+				go func() { ended <- s.Run(t.Context()) }()
+				select {
+				case err := <-ended:
+					var crash *crashError
+					if !errors.As(err, &crash) {
+						t.Fatal(err)
+					}
+					deaths++
+				case <-time.After(300 * time.Millisecond):
+					// It had less to do than steps to live.
+					left.Store(1)
+					r.append(BlockEvents)
+					<-ended
+					deaths++
+				}
+				if rand.IntN(4) == 0 { // the edge died too
+					must(t, r.spool.Close())
+					r.openSpool()
+				}
+			}
+			r.fail = nil
+			r.shipAll()
+			r.awaitFolded()
+			r.check()
+			records, again := r.repeated()
+			t.Logf("%d deaths, %d records, %d events shipped again", deaths, records, again)
+			if step == "after produce" && again == 0 {
+				t.Error("nothing was shipped again: this test tests nothing")
+			}
+		})
+	}
+}
+
+// TestCursorIsLost: without its cursor the shipper starts at the spool's beginning, and nothing is counted
+// twice.
+func TestCursorIsLost(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(path string) error{
+		"missing": os.Remove,
+		"damaged": func(path string) error { return os.WriteFile(path, []byte("not a cursor"), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, shared(t), 3)
+			r.fold()
+			for range 3 {
+				r.append(50_000)
+				r.shipAll()
+				must(t, lose(r.cursor()))
+			}
+			r.append(10)
+			r.shipAll()
+			r.awaitFolded()
+			r.check()
+			if _, again := r.repeated(); again < 50_000 {
+				t.Errorf("%d events were shipped again only", again)
+			}
+			_, err := os.Stat(r.cursor() + ".bad")
+			if kept := err == nil; kept != (name == "damaged") {
+				t.Errorf("kept as .bad: %v", kept)
+			}
+		})
+	}
+}
+
+// TestMorePartitions: the number of partitions changes only at the start of a block and with nothing in
+// doubt, also with crashes around it.
+func TestMorePartitions(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, shared(t), 2)
+	r.append(70_000)
+	r.shipAll()
+	k := client(t, r.config)
+	more(t, k, r.topic.Name, 5)
+	r.topic = ensure(t, k, EventsTopic(r.topic.Name, 5, 0, 0))
+	r.fold()
+	for try := range 4 {
+		r.append(20_000)
+		var left atomic.Int64
+		left.Store(1 + int64(try)%3)
+		r.fail = func(s string) error {
+			if s == "after produce" && left.Add(-1) == 0 {
+				return &crashError{s}
+			}
+			return nil
+		}
+		s := r.newShipper(client(t, r.config))
+		var crash *crashError
+		if err := s.Run(t.Context()); !errors.As(err, &crash) {
+			t.Fatal(err)
+		}
+	}
+	r.fail = nil
+	s, stop := r.ship()
+	r.awaitShipped(s)
+	if n := s.Stats().Partitions; n != 5 && s.Stats().Next >= 2*BlockEvents {
+		t.Errorf("%d partitions at number %d", n, s.Stats().Next)
+	}
+	r.append(2 * BlockEvents)
+	r.awaitShipped(s)
+	if n := s.Stats().Partitions; n != 5 {
+		t.Errorf("%d partitions after more than a block", n)
+	}
+	must(t, stop())
+	r.awaitFolded()
+	r.check()
+	for p := range 5 {
+		if _, next, err := k.bounds(t.Context(), r.topic.Name, p); err != nil || next == 0 {
+			t.Errorf("partition %d is empty: %v", p, err)
+		}
+	}
+}
+
+// TestNothingLeavesWhileStale: what is known of consent must be fresh, and is asked at the last moment.
+func TestNothingLeavesWhileStale(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, shared(t), 2)
+	var refused atomic.Bool
+	r.consent = refusing{&refused}
+	r.fresh.Store(false)
+	s, stop := r.ship()
+	r.append(1000)
+	eventually(t, "the gate holds a record back", func() bool { return s.Stats().Held > 0 })
+	time.Sleep(100 * time.Millisecond)
+	if st := s.Stats(); st.Shipped != 0 || st.Err == nil {
+		t.Errorf("shipped with an old control log: %+v", st)
+	}
+	refused.Store(true) // all of them, while their events waited
+	r.fresh.Store(true)
+	r.awaitShipped(s)
+	must(t, stop())
+	r.fold()
+	r.awaitFolded()
+	r.check()
+	for c := range campaigns {
+		all, err := r.store.Counts(t.Context(), uint32(c)+1)
+		must(t, err)
+		for _, n := range all {
+			if n.Reason != event.OptedOut {
+				t.Errorf("campaign %d: %d events with reason %v", c+1, n.N, n.Reason)
+			}
+		}
+	}
+}
+
+type refusing struct{ on *atomic.Bool }
+
+func (r refusing) Verdict(event.Kind, uint64) event.Reason {
+	if r.on.Load() {
+		return event.OptedOut
+	}
+	return event.Counted
+}
+
+func (r refusing) Attributed(event.Kind, uint64) bool { return !r.on.Load() }
+
+// TestPartitionOf: a subject has one partition, and the partitions have about the same share.
+func TestPartitionOf(t *testing.T) {
+	t.Parallel()
+	for _, partitions := range []int{1, 2, 3, 12, 64} {
+		for _, nobody := range []bool{false, true} {
+			count := make([]int, partitions)
+			const n = 100_000
+			for i := range uint64(n) {
+				ev := event.Event{Subject: rand.Uint64()}
+				if nobody {
+					ev.Subject = 0
+				}
+				p := partitionOf(&ev, i, partitions)
+				if again := partitionOf(&ev, i, partitions); again != p || !nobody && partitionOf(&ev, i+1, partitions) != p {
+					t.Fatal("a subject has two partitions")
+				}
+				count[p]++
+			}
+			for p, c := range count {
+				if want := n / partitions; c < want*8/10 || c > want*12/10 {
+					t.Errorf("%d partitions, nobody %v: partition %d has %d of %d", partitions, nobody, p, c, n)
+				}
+			}
+		}
+	}
+}
+
+func TestCompression(t *testing.T) {
+	t.Parallel()
+	for _, c := range []Compression{Snappy, LZ4, Zstd} {
+		t.Run(string(c), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, shared(t), 1)
+			r.append(5000)
+			s := r.newShipper(client(t, r.config))
+			s.o.Compression = c
+			ended := make(chan error, 1)
+			go func() { ended <- s.Run(t.Context()) }()
+			r.awaitShipped(s)
+			r.fold()
+			r.awaitFolded()
+			r.check()
+		})
+	}
+	o := ShipperOptions{Compression: "brotli"}
+	if err := o.complete(); err == nil {
+		t.Error("taken")
+	}
+}
