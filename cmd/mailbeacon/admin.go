@@ -20,6 +20,7 @@ func newAdminCommand(c *cli) *cobra.Command {
 	cmd := roleCommand(config.Admin, "Run the API of a cluster: campaigns, minting, consent, reports",
 		`Run the API of a cluster. It makes the topics in Kafka where they are missing, and checks them where they
 are there. The tables in ClickHouse are made by mailbeacon admin migrate. Several admins may run.`,
+		"  mailbeacon admin --data /var/lib/mailbeacon-admin --kafka kafka://localhost:9092 --clickhouse clickhouse://localhost:9000/mailbeacon --keyring /etc/mailbeacon/keyring.json --public-url https://t.example.com",
 		func(ctx context.Context, cfg *config.Config) error { return runAdmin(ctx, c, cfg) })
 	cmd.AddCommand(newMigrateCommand(c))
 	return cmd

@@ -38,9 +38,9 @@ const (
 const freshness = 5 * time.Second
 
 // roleCommand is a command that runs a role of a cluster until it is told to stop.
-func roleCommand(role config.Role, short, long string, run func(context.Context, *config.Config) error) *cobra.Command {
+func roleCommand(role config.Role, short, long, example string, run func(context.Context, *config.Config) error) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: string(role), Short: short, Args: cobra.NoArgs,
+		Use: string(role), Short: short, Example: example, Args: cobra.NoArgs,
 		Long: long + `
 
 Each setting can also be a variable (MAILBEACON_KAFKA for --kafka, where no list of processes shows a

@@ -22,6 +22,7 @@ func newConsumeCommand(c *cli) *cobra.Command {
 	return roleCommand(config.Consume, "Run a consumer of a cluster: count what comes from Kafka, in ClickHouse",
 		`Run a consumer of a cluster: with the others of its group it divides the partitions of the events' topic,
 folds each of them, and commits counts to ClickHouse, each event once.`,
+		"  mailbeacon consume --data /var/lib/mailbeacon-consume --kafka kafka://localhost:9092 --clickhouse clickhouse://localhost:9000/mailbeacon",
 		func(ctx context.Context, cfg *config.Config) error { return runConsume(ctx, c, cfg) })
 }
 

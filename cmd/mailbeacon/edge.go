@@ -22,6 +22,7 @@ func newEdgeCommand(c *cli) *cobra.Command {
 	return roleCommand(config.Edge, "Run an edge of a cluster: beacons and clicks, spooled here and shipped to Kafka",
 		`Run an edge of a cluster: it answers beacons and clicks, writes each event to its own write-ahead log,
 and ships it to Kafka. It serves with Kafka down, too, by what its snapshot knows, and ships later.`,
+		"  mailbeacon edge --data /var/lib/mailbeacon-edge --kafka kafka://localhost:9092 --keyring /etc/mailbeacon/keyring.json",
 		func(ctx context.Context, cfg *config.Config) error { return runEdge(ctx, c, cfg) })
 }
 

@@ -19,7 +19,8 @@ func newKeyringCommand(c *cli) *cobra.Command {
 	k := &keyring{cli: c}
 	dataFlag(cmd.PersistentFlags(), &k.data)
 	cmd.PersistentFlags().BoolVar(&k.json, "json", false, "print JSON")
-	cmd.AddCommand(k.rotate(), k.list(), k.retire())
+	cmd.PersistentFlags().StringVar(&k.file, "file", "", "the keyring `FILE`, where it is not that of a data folder")
+	cmd.AddCommand(k.create(), k.rotate(), k.list(), k.retire())
 	return cmd
 }
 
@@ -27,11 +28,37 @@ func newKeyringCommand(c *cli) *cobra.Command {
 // within seconds.
 type keyring struct {
 	*cli
-	data string
-	json bool
+	data, file string
+	json       bool
 }
 
-func (k *keyring) path() string { return filepath.Join(k.dataDir(k.data), keyringFile) }
+func (k *keyring) path() string {
+	if k.file != "" {
+		return k.file
+	}
+	return filepath.Join(k.dataDir(k.data), keyringFile)
+}
+
+func (k *keyring) create() *cobra.Command {
+	return &cobra.Command{
+		Use:   "create FILE",
+		Short: "Make the keyring of a cluster, for its edges and admins to share",
+		Long: `Make a keyring with one key. Every edge and every admin of a cluster needs the same file (mode 0600). Back
+it up: without it, sent mail is dead and nobody's refusal is known. mailbeacon serve makes its own.`,
+		Example: "  mailbeacon keyring create /etc/mailbeacon/keyring.json",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if _, err := token.CreateKeyring(args[0]); err != nil {
+				return err
+			}
+			if k.json {
+				return k.printJSON(map[string]any{"file": args[0]})
+			}
+			_, err := fmt.Fprintf(k.stdout, "made %s; back it up, and bring it to every edge and admin\n", args[0])
+			return err
+		},
+	}
+}
 
 func (k *keyring) rotate() *cobra.Command {
 	return &cobra.Command{
