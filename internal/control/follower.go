@@ -28,7 +28,7 @@ const (
 
 const (
 	firstPause = 50 * time.Millisecond
-	longPause  = 5 * time.Second
+	longPause  = time.Second
 	// longestQuiet is how long a log without news is not asked.
 	longestQuiet = time.Second
 	// snapshotShare bounds the time spent on snapshots: after one that took t, the next waits at

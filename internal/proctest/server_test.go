@@ -56,8 +56,14 @@ func (o *output) String() string {
 // newServer makes a server that does not run yet.
 func newServer(t *testing.T, path, data string, args ...string) *server {
 	t.Helper()
+	return newRole(t, path, data, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+}
+
+// newRole makes a process of any role that does not run yet.
+func newRole(t *testing.T, path, data string, args ...string) *server {
+	t.Helper()
 	s := &server{t: t, data: data, ended: make(chan struct{})}
-	s.cmd = exec.Command(path, append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, args...)...)
+	s.cmd = exec.Command(path, append(args, "--data", data, "--admin", "127.0.0.1:0")...)
 	s.cmd.Env = environ()
 	s.cmd.Stdout, s.cmd.Stderr = &s.out, &s.out
 	return s
@@ -67,14 +73,20 @@ func newServer(t *testing.T, path, data string, args ...string) *server {
 func launch(t *testing.T, path, data string, args ...string) *server {
 	t.Helper()
 	s := newServer(t, path, data, args...)
+	s.launch()
+	return s
+}
+
+// launch runs a server whose folder may have been another's before.
+func (s *server) launch() {
+	s.t.Helper()
 	// An address of the run before would be taken for this one's.
 	for _, name := range []string{"edge.addr", "admin.addr"} {
-		if err := os.Remove(filepath.Join(data, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Fatal(err)
+		if err := os.Remove(filepath.Join(s.data, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			s.t.Fatal(err)
 		}
 	}
 	s.run()
-	return s
 }
 
 // environ is this process's environment without what would configure the server.
