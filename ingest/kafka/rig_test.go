@@ -44,10 +44,6 @@ type rig struct {
 	fail    func(step string) error
 
 	acked [campaigns]atomic.Uint64 // by campaign, from 1
-	folds struct {
-		stop context.CancelFunc
-		all  sync.WaitGroup
-	}
 }
 
 const campaigns = 5

@@ -30,6 +30,8 @@ var rules = []struct {
 	{"github.com/prometheus/client_golang", []string{"cmd/mailbeacon"}},
 	{"mailbeacon/cmd", nil},
 	{"mailbeacon/ingest/sqlite", []string{"cmd/mailbeacon"}},
+	{"mailbeacon/ingest/kafka", []string{"cmd/mailbeacon"}},
+	{"mailbeacon/internal/engines", []string{"cmd/engines", "internal/engines/kafka", "internal/engines/kafka/kafkatest", "internal/engines/clickhouse"}},
 	{"mailbeacon/internal/api", []string{"cmd/mailbeacon", "internal/client"}},
 }
 
