@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"mailbeacon/ingest/event"
 	"mailbeacon/internal/engines/kafka"
 	"mailbeacon/internal/engines/kafka/kafkatest"
 )
@@ -199,12 +200,15 @@ func TestKafkaIsAway(t *testing.T) {
 	r := newRig(t, Config{Brokers: []string{b.Addr()}, Timeout: 5 * time.Second}, 2)
 	r.append(1000)
 	b.Kill()
+	var refused atomic.Bool
+	r.consent = refusing{&refused}
 	s, stop := r.ship() // an edge that starts without Kafka
 	r.append(1000)
 	eventually(t, "the stats say that Kafka is away", func() bool { return s.Stats().Err != nil })
 	if n := s.Stats().Shipped; n != 0 {
 		t.Errorf("%d events shipped to nobody", n)
 	}
+	refused.Store(true) // after the first try, before the one that works
 	must(t, b.Restart(t.Context()))
 	r.append(1000)
 	r.awaitShipped(s)
@@ -215,4 +219,5 @@ func TestKafkaIsAway(t *testing.T) {
 	r.fold()
 	r.awaitFolded()
 	r.check()
+	r.expectReason(event.OptedOut)
 }
