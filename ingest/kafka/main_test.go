@@ -14,7 +14,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(kafkatest.Main(m)) }
 
 // patience is how long anything may take before a test fails.
-const patience = 60 * time.Second
+const patience = 30 * time.Second
 
 // topicFor is a topic's name for a test, or for a folder of it.
 func topicFor(s string) string {
