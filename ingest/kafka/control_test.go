@@ -256,7 +256,7 @@ func TestNothingIsLeftRunning(t *testing.T) {
 	stopFold := r.fold()
 	r.awaitFolded()
 	stopFold()
-	k := client(t, r.config)
+	k := r.client()
 	_, stopMember := r.member(k, r.quarantine())
 	time.Sleep(100 * time.Millisecond)
 	stopMember()

@@ -89,6 +89,7 @@ func BenchmarkFetch(b *testing.B) {
 			must(b, err)
 			defer q.Close()
 			b.ResetTimer()
+			b.StartTimer()
 			got := 0
 			for p := range topic.Partitions {
 				_, end, err := k.bounds(b.Context(), topic.Name, p)
