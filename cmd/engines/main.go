@@ -20,12 +20,15 @@ type engine struct {
 	up func(ctx context.Context) (addr string, err error)
 	// down ends what up started.
 	down func() error
-	// settings are the variables that tell mailbeacon and its tests of the address.
-	settings []string
+	// settings tell mailbeacon and its tests of the address.
+	settings []setting
 }
 
+// setting is a variable, and its value with %s for the address.
+type setting struct{ name, value string }
+
 var all = []engine{
-	{"Kafka", kafka.Up, kafka.Down, []string{"MAILBEACON_KAFKA", kafka.AddressVariable}},
+	{"Kafka", kafka.Up, kafka.Down, []setting{{"MAILBEACON_KAFKA", "%s"}, {kafka.AddressVariable, "%s"}}},
 }
 
 const usage = `usage: engines up|down|env
@@ -67,7 +70,7 @@ func up(ctx context.Context, prefix string) error {
 			return fmt.Errorf("%s: %w", e.name, err)
 		}
 		for _, s := range e.settings {
-			fmt.Printf("%s%s=%s\n", prefix, s, addr)
+			fmt.Printf("%s%s=%s\n", prefix, s.name, fmt.Sprintf(s.value, addr))
 		}
 	}
 	return nil
