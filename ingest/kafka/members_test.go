@@ -112,7 +112,7 @@ func TestMemberSleepsPastItsSession(t *testing.T) {
 func TestMemberWithAnAlarm(t *testing.T) {
 	t.Parallel()
 	k := sharedClient(t)
-	topic := ensure(t, k, EventsTopic(topicFor(t.Name()), 3, 0, 0))
+	topic := ensure(t, k, EventsTopic(newTopic(t), 3, 0, 0))
 	alarm := errors.New("this is no good")
 	var mu sync.Mutex
 	runs := map[int]int{}

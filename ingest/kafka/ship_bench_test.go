@@ -43,7 +43,7 @@ func madeEvents(n int) []event.Event {
 func shipMany(b *testing.B, n int, c Compression) (*Client, Topic) {
 	b.Helper()
 	k := client(b, Config{Brokers: []string{kafkatest.Start(b)}})
-	topic, err := k.Ensure(b.Context(), EventsTopic(topicFor(b.Name()+time.Now().String()), 4, 0, 0))
+	topic, err := k.Ensure(b.Context(), EventsTopic(newTopic(b), 4, 0, 0))
 	must(b, err)
 	s, err := NewShipper(ShipperOptions{
 		Client: k, Topic: topic, Cursor: b.TempDir() + "/cursor", Consent: everybody{}, Fresh: func() bool { return true }, Compression: c,
