@@ -77,7 +77,7 @@ func TestSecure(t *testing.T) {
 				t.Error("the group was not used")
 			}
 			stop()
-			log := OpenControlLog(client(t, c), ensure(t, client(t, c), ControlTopic(topicFor(t.Name()+"c"), 0)).Name, nil)
+			log := OpenControlLog(client(t, c), ensure(t, client(t, c), ControlTopic(newTopic(t), 0)).Name, nil)
 			defer log.Close()
 			if pos, err := log.Append(t.Context(), controltest.Record(1)); err != nil || pos != 1 {
 				t.Errorf("position %d, %v", pos, err)
@@ -101,7 +101,7 @@ func TestSecure(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := client(t, c.config).Ensure(t.Context(), EventsTopic(topicFor(t.Name()), 1, 0, 0))
+			_, err := client(t, c.config).Ensure(t.Context(), EventsTopic(newTopic(t), 1, 0, 0))
 			t.Log(err)
 			expectError(t, err, c.want...)
 		})

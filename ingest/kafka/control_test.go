@@ -33,7 +33,7 @@ func TestControlLogConforms(t *testing.T) {
 func TestControlLogIsCompacted(t *testing.T) {
 	t.Parallel()
 	k := sharedClient(t)
-	spec := ControlTopic(topicFor(t.Name()), 0)
+	spec := ControlTopic(newTopic(t), 0)
 	ensure(t, k, spec.with("min.compaction.lag.ms", "0"))
 	r, err := k.client.IncrementalAlterConfigs(t.Context(), &kafkago.IncrementalAlterConfigsRequest{Resources: []kafkago.IncrementalAlterConfigsRequestResource{{
 		ResourceType: kafkago.ResourceTypeTopic, ResourceName: spec.Name,
@@ -102,7 +102,7 @@ func TestControlLogIsCompacted(t *testing.T) {
 func TestControlLogPassesOverForeignRecords(t *testing.T) {
 	t.Parallel()
 	k := sharedClient(t)
-	topic := ensure(t, k, ControlTopic(topicFor(t.Name()), 0))
+	topic := ensure(t, k, ControlTopic(newTopic(t), 0))
 	log := OpenControlLog(k, topic.Name, testLogger(t))
 	defer log.Close()
 	put := func(key, value string) {
@@ -140,7 +140,7 @@ func TestControlLogThroughKills(t *testing.T) {
 	t.Parallel()
 	b := kafkatest.Own(t, kafka.Options{})
 	c := Config{Brokers: []string{b.Addr()}, Timeout: 3 * time.Second}
-	topic := ensure(t, client(t, c), ControlTopic(topicFor(t.Name()), 0))
+	topic := ensure(t, client(t, c), ControlTopic(newTopic(t), 0))
 	ctx, stop := context.WithCancel(t.Context())
 	var mu sync.Mutex
 	at := map[control.Position]string{}
@@ -227,7 +227,7 @@ func (o *order) all() map[control.Position]string {
 func TestAppendIsBounded(t *testing.T) {
 	t.Parallel()
 	k := sharedClient(t)
-	topic := ensure(t, k, ControlTopic(topicFor(t.Name()), 0))
+	topic := ensure(t, k, ControlTopic(newTopic(t), 0))
 	log := OpenControlLog(k, topic.Name, nil)
 	defer log.Close()
 	large := controltest.Record(0)
@@ -256,11 +256,11 @@ func TestNothingIsLeftRunning(t *testing.T) {
 	stopFold := r.fold()
 	r.awaitFolded()
 	stopFold()
-	k := client(t, r.config)
+	k := r.client()
 	_, stopMember := r.member(k, r.quarantine())
 	time.Sleep(100 * time.Millisecond)
 	stopMember()
-	log := OpenControlLog(k, ensure(t, k, ControlTopic(topicFor(t.Name()+"c"), 0)).Name, nil)
+	log := OpenControlLog(k, ensure(t, k, ControlTopic(newTopic(t), 0)).Name, nil)
 	_, err := log.Append(t.Context(), controltest.Record(1))
 	must(t, err)
 	must(t, log.Close())
@@ -269,4 +269,37 @@ func TestNothingIsLeftRunning(t *testing.T) {
 		c.Close()
 	}
 	goleak.VerifyNone(t, before)
+}
+
+// TestAppendIsNotRepeated: where the acknowledgement is lost the outcome is unknown, and what may have been written is
+// not written again.
+func TestAppendIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	c := shared(t)
+	p := newProxy(t, c.Brokers[0])
+	direct := client(t, c)
+	topic := ensure(t, direct, ControlTopic(newTopic(t), 0))
+	log := OpenControlLog(client(t, Config{Brokers: c.Brokers, Timeout: 4 * time.Second, dial: p.dial}), topic.Name, nil)
+	defer log.Close()
+	_, err := log.Append(t.Context(), controltest.Record(0))
+	must(t, err)
+	p.deaf.Store(true)
+	failed := make(chan error, 1)
+	go func() {
+		_, err := log.Append(t.Context(), controltest.Record(1))
+		failed <- err
+	}()
+	other := OpenControlLog(direct, topic.Name, nil)
+	defer other.Close()
+	must(t, other.Wait(t.Context(), 1)) // it is written
+	p.deaf.Store(false)
+	p.cut()
+	if err := <-failed; err == nil {
+		t.Error("an answer that was dropped arrived")
+	}
+	time.Sleep(200 * time.Millisecond)
+	es, err := other.History(t.Context(), control.KindCampaign, controltest.Record(1).Key)
+	if err != nil || len(es) != 1 {
+		t.Errorf("%d entries, %v", len(es), err)
+	}
 }

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -93,6 +92,8 @@ type proxy struct {
 	l    net.Listener
 	to   string
 	deaf atomic.Bool
+	// frozen: nothing passes in either direction, and nobody hangs up.
+	frozen atomic.Bool
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -123,22 +124,27 @@ func (p *proxy) serve() {
 		p.mu.Lock()
 		p.conns[c], p.conns[up] = struct{}{}, struct{}{}
 		p.mu.Unlock()
-		p.all.Go(func() { defer up.Close(); io.Copy(up, c) })
-		p.all.Go(func() { defer c.Close(); p.answer(c, up) })
+		p.all.Go(func() { p.pass(up, c, func() bool { return false }) })
+		p.all.Go(func() { p.pass(c, up, p.deaf.Load) })
 	}
 }
 
-func (p *proxy) answer(c, up net.Conn) {
+// pass passes on what one side says, but for what is dropped.
+func (p *proxy) pass(to, from net.Conn, drop func() bool) {
+	defer to.Close()
 	b := make([]byte, 64<<10)
 	for {
-		n, err := up.Read(b)
+		n, err := from.Read(b)
 		if err != nil {
 			return
 		}
-		if p.deaf.Load() {
+		for p.frozen.Load() {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if drop() {
 			continue
 		}
-		if _, err := c.Write(b[:n]); err != nil {
+		if _, err := to.Write(b[:n]); err != nil {
 			return
 		}
 	}

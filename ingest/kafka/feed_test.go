@@ -80,7 +80,7 @@ func quarantineIn(tb testing.TB, dir string) *Quarantine {
 func TestForeignRecords(t *testing.T) {
 	t.Parallel()
 	k := sharedClient(t)
-	topic := ensure(t, k, EventsTopic(topicFor(t.Name()), 1, 0, 0))
+	topic := ensure(t, k, EventsTopic(newTopic(t), 1, 0, 0))
 	body := frameOf(3, 20, 1)
 	body[event.FrameHeaderSize+40] ^= 1
 	head := frameOf(3, 30, 1)
@@ -179,7 +179,7 @@ func TestForeignRecordsInAFold(t *testing.T) {
 func TestNewerFrame(t *testing.T) {
 	t.Parallel()
 	k := sharedClient(t)
-	topic := ensure(t, k, EventsTopic(topicFor(t.Name()), 1, 0, 0))
+	topic := ensure(t, k, EventsTopic(newTopic(t), 1, 0, 0))
 	// A frame of version 2, with the sum that it must have.
 	b := frameOf(1, 0, 1)
 	b[4] = 2
@@ -210,7 +210,7 @@ func TestRecreatedTopic(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k := sharedClient(t)
-			spec := EventsTopic(topicFor(t.Name()), 1, 0, 0)
+			spec := EventsTopic(newTopic(t), 1, 0, 0)
 			old := ensure(t, k, spec)
 			for i := range 5 {
 				write(t, k, old.Name, 0, frameOf(1, uint64(i), 1))
@@ -257,7 +257,7 @@ func TestRecreatedTopic(t *testing.T) {
 func TestLogStartPassed(t *testing.T) {
 	t.Parallel()
 	k := sharedClient(t)
-	topic := ensure(t, k, EventsTopic(topicFor(t.Name()), 1, 0, 0))
+	topic := ensure(t, k, EventsTopic(newTopic(t), 1, 0, 0))
 	for i := range 10 {
 		write(t, k, topic.Name, 0, frameOf(2, uint64(2*i), 1))
 	}

@@ -15,7 +15,7 @@ import (
 func (r *rig) member(k *Client, q *Quarantine) (m *Members, stop func()) {
 	r.t.Helper()
 	m, err := NewMembers(MembersOptions{
-		Client: k, Group: r.topic.Name, Topic: r.topic, Logger: testLogger(r.t),
+		Client: k, Group: r.topic.Name, Topic: r.topic, Session: leastSession, Logger: testLogger(r.t),
 		Own: func(ctx context.Context, topic Topic, p int) error { return r.runner(k, topic, p, q).Run(ctx) },
 	})
 	must(r.t, err)
@@ -74,11 +74,45 @@ func TestMembersComeAndGo(t *testing.T) {
 	r.check()
 }
 
+// TestMemberSleepsPastItsSession: a member that the broker does not hear of any more goes on with its partitions
+// while the others take them over, and comes back. Both have read the same events; they count once.
+func TestMemberSleepsPastItsSession(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, shared(t), 2)
+	p := newProxy(t, r.config.Brokers[0])
+	s, stopShipping := r.ship()
+	halt := r.load()
+	q := r.quarantine()
+	direct := r.config
+	r.config = Config{Brokers: direct.Brokers, Timeout: 3 * time.Second, dial: p.dial}
+	a, stopA := r.member(r.client(), q)
+	r.config = direct
+	eventually(t, "the first owns everything", func() bool { return slices.Equal(owned(a), []int{0, 1}) })
+	b, stopB := r.member(r.client(), q)
+	eventually(t, "both own some", func() bool { return len(owned(a)) == 1 && len(owned(b)) == 1 })
+	for range rounds(t, 1) {
+		p.frozen.Store(true)
+		eventually(t, "the other takes over", func() bool { return slices.Equal(owned(b), []int{0, 1}) })
+		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
+		p.frozen.Store(false)
+		eventually(t, "both own some again", func() bool {
+			return len(owned(a)) == 1 && len(owned(b)) == 1 && slices.Equal(owned(a, b), []int{0, 1})
+		})
+	}
+	halt()
+	r.awaitShipped(s)
+	must(t, stopShipping())
+	r.awaitFolded()
+	stopA()
+	stopB()
+	r.check()
+}
+
 // TestMemberWithAnAlarm: a partition that can't be worked on stops alone, and the others go on.
 func TestMemberWithAnAlarm(t *testing.T) {
 	t.Parallel()
 	k := sharedClient(t)
-	topic := ensure(t, k, EventsTopic(topicFor(t.Name()), 3, 0, 0))
+	topic := ensure(t, k, EventsTopic(newTopic(t), 3, 0, 0))
 	alarm := errors.New("this is no good")
 	var mu sync.Mutex
 	runs := map[int]int{}

@@ -53,7 +53,7 @@ func newRig(t *testing.T, c Config, partitions int) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), config: c, store: storetest.NewMemory(), consent: everybody{}}
 	r.fresh.Store(true)
-	r.topic = ensure(t, r.client(), EventsTopic(topicFor(t.Name()), partitions, 0, 0))
+	r.topic = ensure(t, r.client(), EventsTopic(newTopic(t), partitions, 0, 0))
 	r.openSpool()
 	return r
 }

@@ -43,7 +43,7 @@ func madeEvents(n int) []event.Event {
 func shipMany(b *testing.B, n int, c Compression) (*Client, Topic) {
 	b.Helper()
 	k := client(b, Config{Brokers: []string{kafkatest.Start(b)}})
-	topic, err := k.Ensure(b.Context(), EventsTopic(topicFor(b.Name()+time.Now().String()), 4, 0, 0))
+	topic, err := k.Ensure(b.Context(), EventsTopic(newTopic(b), 4, 0, 0))
 	must(b, err)
 	s, err := NewShipper(ShipperOptions{
 		Client: k, Topic: topic, Cursor: b.TempDir() + "/cursor", Consent: everybody{}, Fresh: func() bool { return true }, Compression: c,
@@ -89,6 +89,7 @@ func BenchmarkFetch(b *testing.B) {
 			must(b, err)
 			defer q.Close()
 			b.ResetTimer()
+			b.StartTimer()
 			got := 0
 			for p := range topic.Partitions {
 				_, end, err := k.bounds(b.Context(), topic.Name, p)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,16 +44,22 @@ func TestShipperDiesAtEachStep(t *testing.T) {
 			r.fold()
 			deaths := 0
 			for range 12 {
-				r.append(1000 + rand.IntN(20_000))
+				r.append(1000 + rand.IntN(10_000))
 				var left atomic.Int64
 				left.Store(1 + rand.Int64N(4))
+				if strings.HasSuffix(step, "produce") {
+					left.Store(1 + rand.Int64N(30))
+				}
 				r.fail = func(s string) error {
 					if s == step && left.Add(-1) == 0 {
 						return &crashError{s}
 					}
 					return nil
 				}
-				s := r.newShipper(client(t, r.config))
+				s := r.newShipper(r.client())
+				// Rounds of any size, and a cursor that may be many rounds late.
+				s.buf = s.buf[:200+rand.IntN(4000)]
+				s.o.SaveEvery = time.Duration(1+rand.IntN(100)) * time.Millisecond
 				ended := make(chan error, 1)
 				go func() { ended <- s.Run(t.Context()) }()
 				select {
@@ -65,7 +72,9 @@ func TestShipperDiesAtEachStep(t *testing.T) {
 				case <-time.After(300 * time.Millisecond):
 					// It had less to do than steps to live.
 					left.Store(1)
-					r.append(BlockEvents)
+					if r.append(100); step == "after trim" {
+						r.append(BlockEvents)
+					}
 					<-ended
 					deaths++
 				}

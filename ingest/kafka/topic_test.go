@@ -44,7 +44,7 @@ func TestTopicsAreChecked(t *testing.T) {
 	} {
 		t.Run("events "+c.setting, func(t *testing.T) {
 			t.Parallel()
-			checkTopic(t, EventsTopic(topicFor(t.Name()), 2, 0, 0), c.setting, c.value)
+			checkTopic(t, EventsTopic(newTopic(t), 2, 0, 0), c.setting, c.value)
 		})
 	}
 	for _, c := range []struct{ setting, value string }{
@@ -52,7 +52,7 @@ func TestTopicsAreChecked(t *testing.T) {
 	} {
 		t.Run("control "+c.setting, func(t *testing.T) {
 			t.Parallel()
-			checkTopic(t, ControlTopic(topicFor(t.Name()), 0), c.setting, c.value)
+			checkTopic(t, ControlTopic(newTopic(t), 0), c.setting, c.value)
 		})
 	}
 }
@@ -88,14 +88,14 @@ func TestMissingTopic(t *testing.T) {
 	expectError(t, err, "nobody-made-this")
 	_, err = k.Ensure(t.Context(), EventsTopic("nobody-made-this", 0, 0, 0))
 	expectError(t, err, "partitions")
-	_, err = k.Ensure(t.Context(), EventsTopic(topicFor(t.Name()), 1, 3, 0))
+	_, err = k.Ensure(t.Context(), EventsTopic(newTopic(t), 1, 3, 0))
 	expectError(t, err, "replicas")
 }
 
 // TestTopicIsMadeByTwo: several roles may ask for a topic at the same time.
 func TestTopicIsMadeByTwo(t *testing.T) {
 	t.Parallel()
-	spec := EventsTopic(topicFor(t.Name()), 3, 0, 0)
+	spec := EventsTopic(newTopic(t), 3, 0, 0)
 	var all sync.WaitGroup
 	var ids sync.Map
 	for range 5 {
