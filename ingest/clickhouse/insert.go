@@ -53,7 +53,7 @@ func (s *Store) insertOnce(ctx context.Context, name string, rows block, token s
 		if ctxErr := ctx.Err(); ctxErr != nil {
 			err = errors.Join(ctxErr, err)
 		}
-		return fmt.Errorf("insert: %w", err)
+		return fmt.Errorf("insert: %w", timedOut(err))
 	}
 	return nil
 }
