@@ -209,3 +209,81 @@ func stoppedFolder(t *testing.T) *shell {
 	b.boot()()
 	return b
 }
+
+// TestReady asks a server that serves, and a folder that one has left.
+func TestReady(t *testing.T) {
+	t.Parallel()
+	b := &shell{t, filepath.Join(t.TempDir(), "data")}
+	if _, stderr, code := b.run("", "ready"); code != exitFailure || !strings.Contains(stderr, "nothing runs in data folder") {
+		t.Errorf("no folder: exit code %d, %s", code, stderr)
+	}
+	stop := b.boot()
+	if out, stderr, code := b.run("", "ready"); code != exitOK || out != "ready\n" {
+		t.Errorf("a server that serves: exit code %d, %s%s", code, out, stderr)
+	}
+	stop()
+	if out, _, code := b.run("", "ready"); code != exitFailure || out != "" {
+		t.Errorf("a server that stopped: exit code %d, %s", code, out)
+	}
+}
+
+// TestKeyringIfMissing makes a keyring once, and keeps one that is there only where it is good.
+func TestKeyringIfMissing(t *testing.T) {
+	t.Parallel()
+	b, file := &shell{t: t}, filepath.Join(t.TempDir(), "keyring.json")
+	if out, stderr, code := b.run("", "keyring", "create", file, "--if-missing"); code != exitOK || !strings.HasPrefix(out, "made ") {
+		t.Fatalf("the first: exit code %d, %s%s", code, out, stderr)
+	}
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, stderr, code := b.run("", "keyring", "create", file, "--if-missing"); code != exitOK || !strings.Contains(out, "stays") {
+		t.Errorf("the second: exit code %d, %s%s", code, out, stderr)
+	}
+	if _, _, code := b.run("", "keyring", "create", file); code != exitFailure {
+		t.Errorf("without the flag: exit code %d", code)
+	}
+	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the keyring changed: %v", err)
+	}
+	if err := os.WriteFile(file, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, code := b.run("", "keyring", "create", file, "--if-missing"); code != exitFailure {
+		t.Errorf("a damaged one: exit code %d", code)
+	}
+}
+
+// TestDoctorKnowsRoles looks at the folder of a role, which has neither keys nor databases.
+func TestDoctorKnowsRoles(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		role string
+		code int
+		says []string
+	}{
+		{"edge", exitOK, []string{"mailbeacon edge", "spool"}},
+		{"consume", exitOK, []string{"mailbeacon consume"}},
+		{"admin", exitFailure, []string{"WRONG  admin key"}}, // it has none yet
+		{"beekeeper", exitFailure, []string{"does not know"}},
+	} {
+		b := &shell{t, filepath.Join(t.TempDir(), "data")}
+		dir, err := openFolder(b.data, config.Role(c.role))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := dir.Close(); err != nil {
+			t.Fatal(err)
+		}
+		out, stderr, code := b.run("", "doctor")
+		if code != c.code {
+			t.Errorf("%s: exit code %d\n%s%s", c.role, code, out, stderr)
+		}
+		for _, says := range c.says {
+			if !strings.Contains(out, says) {
+				t.Errorf("%s: no %q in\n%s", c.role, says, out)
+			}
+		}
+	}
+}

@@ -16,7 +16,7 @@ import (
 	"mailbeacon/ingest/spool"
 	"mailbeacon/ingest/sqlite"
 	"mailbeacon/internal/api"
-	"mailbeacon/internal/client"
+	"mailbeacon/internal/config"
 	"mailbeacon/internal/datadir"
 	"mailbeacon/internal/token"
 )
@@ -91,23 +91,55 @@ func examine(ctx context.Context, root string) []finding {
 	if err != nil {
 		return found // whatever the rest says would be about something else
 	}
-	says, err := examineKeyring(filepath.Join(root, keyringFile))
-	note("keyring", says, err)
-	_, err = api.ReadAdminKey(root)
-	note("admin key", api.AdminKeyFile+" is there, for its owner only", err)
-	says, err = examineSpool(filepath.Join(root, spoolFolder))
-	note("spool", says, err)
-	says, err = examineSpace(root)
+	role, err := roleOf(root)
+	if err != nil {
+		note("role", "", err)
+		return found
+	}
+	alone := role == config.Serve
+	if alone { // the roles of a cluster share one that is elsewhere
+		says, err := examineKeyring(filepath.Join(root, keyringFile))
+		note("keyring", says, err)
+	} else {
+		note("role", "mailbeacon "+string(role), nil)
+	}
+	if alone || role == config.Admin {
+		_, err = api.ReadAdminKey(root)
+		note("admin key", api.AdminKeyFile+" is there, for its owner only", err)
+	}
+	if alone || role == config.Edge {
+		says, err := examineSpool(filepath.Join(root, spoolFolder))
+		note("spool", says, err)
+	}
+	says, err := examineSpace(root)
 	note("space", says, err)
 	if inUse {
 		says, err = examineServer(ctx, root)
 		note("server", says, err)
 		return found
 	}
+	if !alone {
+		return found
+	}
 	for _, file := range []string{controlFile, countsFile} {
 		note(strings.TrimSuffix(file, ".db"), file+" is whole", examineDatabase(ctx, filepath.Join(root, file)))
 	}
 	return found
+}
+
+// roleOf is whose data folder this is.
+func roleOf(root string) (config.Role, error) {
+	b, err := os.ReadFile(filepath.Join(root, roleFile))
+	switch role := config.Role(strings.TrimSpace(string(b))); {
+	case errors.Is(err, fs.ErrNotExist):
+		return config.Serve, nil
+	case err != nil:
+		return "", err
+	case role == config.Edge || role == config.Consume || role == config.Admin:
+		return role, nil
+	default:
+		return "", fmt.Errorf("the file %s names %q, which this mailbeacon does not know", roleFile, role)
+	}
 }
 
 func examineKeyring(path string) (string, error) {
@@ -152,19 +184,7 @@ func examineSpace(root string) (string, error) {
 }
 
 func examineServer(ctx context.Context, root string) (string, error) {
-	cl, err := client.Find(client.Where{Data: root})
-	if err != nil {
-		return "", err
-	}
-	defer cl.Close()
-	ready, err := cl.Ready(ctx)
-	if err != nil {
-		return "", err
-	}
-	if !ready.Ready {
-		return "", fmt.Errorf("not ready: %s", strings.Join(ready.Reasons, "; "))
-	}
-	return "ready", nil
+	return "ready", askReady(ctx, root)
 }
 
 func examineDatabase(ctx context.Context, path string) error {

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -40,7 +42,8 @@ func (k *keyring) path() string {
 }
 
 func (k *keyring) create() *cobra.Command {
-	return &cobra.Command{
+	var ifMissing bool
+	cmd := &cobra.Command{
 		Use:   "create FILE",
 		Short: "Make the keyring of a cluster, for its edges and admins to share",
 		Long: `Make a keyring with one key. Every edge and every admin of a cluster needs the same file (mode 0600). Back
@@ -48,16 +51,28 @@ it up: without it, sent mail is dead and nobody's refusal is known. mailbeacon s
 		Example: "  mailbeacon keyring create /etc/mailbeacon/keyring.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			if _, err := token.CreateKeyring(args[0]); err != nil {
+			made := true
+			_, err := token.CreateKeyring(args[0])
+			if ifMissing && errors.Is(err, fs.ErrExist) {
+				made = false
+				_, err = token.LoadKeyring(args[0])
+			}
+			if err != nil {
 				return err
 			}
 			if k.json {
-				return k.printJSON(map[string]any{"file": args[0]})
+				return k.printJSON(map[string]any{"file": args[0], "made": made})
 			}
-			_, err := fmt.Fprintf(k.stdout, "made %s; back it up, and bring it to every edge and admin\n", args[0])
+			says := "made %s; back it up, and bring it to every edge and admin\n"
+			if !made {
+				says = "%s is there, and stays as it is\n"
+			}
+			_, err = fmt.Fprintf(k.stdout, says, args[0])
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&ifMissing, "if-missing", false, "leave a good keyring that is there as it is, without an error")
+	return cmd
 }
 
 func (k *keyring) rotate() *cobra.Command {

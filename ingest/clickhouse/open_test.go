@@ -29,6 +29,11 @@ func TestParse(t *testing.T) {
 	}
 	o, err := Parse("clickhouses://me:p%40s%3As@h/m?replicated=true&cluster=c1&dial_timeout=1s&read_timeout=2m")
 	must(t, err)
+	file := filepath.Join(t.TempDir(), "password")
+	must(t, os.WriteFile(file, []byte("from a file\n"), 0o600))
+	if o, err := Parse("clickhouse://me@h/m?password_file=" + file); err != nil || o.Password != "from a file" {
+		t.Errorf("a password in a file: %v", err)
+	}
 	if o.Password != "p@s:s" || !o.Replicated || o.Cluster != "c1" || o.DialTimeout != time.Second || o.ReadTimeout != 2*time.Minute || o.TLS == nil {
 		t.Errorf("%+v", o)
 	}
@@ -51,7 +56,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		"clickhouse://h,/m":                     "host:port",
 		"clickhouse://u:secret%zz@h/m":          "%XX",
 		"clickhouse://u:sec ret@h/m":            "%XX",
-		"clickhouse://u:secret@h/m?async=1":     "async=1",
+		"clickhouse://u:secret@h/m?async=1":     "async",
 		"clickhouse://h/m?ca=x":                 "clickhouses://",
 		"clickhouses://h/m?ca=/nowhere/ca.pem":  "/nowhere/ca.pem",
 		"clickhouses://h/m?ca=" + empty:         empty,
@@ -60,6 +65,7 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 		"clickhouse://h/m?dial_timeout=soon":    "dial_timeout",
 		"clickhouse://h/m?replicated=perhaps":   "replicated",
 		"clickhouse://h/m?cluster=a'b":          "cluster",
+		"clickhouse://me@h/m?password_file=/x/": "password_file",
 	} {
 		_, err := Parse(setting)
 		if err == nil || !strings.HasPrefix(err.Error(), Setting+": ") || !strings.Contains(err.Error(), word) {

@@ -2,16 +2,14 @@ package clickhouse
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"mailbeacon/internal/dsn"
 )
 
 // Setting is the name of the setting that a store is configured by; errors name it.
@@ -46,16 +44,15 @@ const (
 	defaultReadTimeout = 30 * time.Second
 )
 
-// schemes are the forms of the setting.
-var schemes = map[string]struct {
-	http, tls bool
-	port      string
-}{
-	"clickhouse":  {port: "9000"},
-	"clickhouses": {tls: true, port: "9440"},
-	"http":        {http: true, port: "8123"},
-	"https":       {http: true, tls: true, port: "8443"},
+// schemes are the forms of the setting; http and https speak HTTP.
+var schemes = []dsn.Scheme{
+	{Name: "clickhouse", Port: "9000"},
+	{Name: "clickhouses", TLS: true, Port: "9440"},
+	{Name: "http", Port: "8123"},
+	{Name: "https", TLS: true, Port: "8443"},
 }
+
+func speaksHTTP(scheme string) bool { return strings.HasPrefix(scheme, "http") }
 
 var databaseName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
 
@@ -63,9 +60,9 @@ var databaseName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
 //
 //	clickhouse://USER:PASSWORD@HOST:PORT,HOST:PORT/DATABASE?replicated=true&cluster=NAME
 //
-// clickhouses is the native protocol over TLS; http and https are HTTP. Further parameters: ca, cert
-// and key (PEM files), server_name, dial_timeout, read_timeout. Errors name the setting, and never
-// the password.
+// clickhouses is the native protocol over TLS; http and https are HTTP. Further parameters:
+// password_file, dial_timeout, read_timeout, and for TLS ca, cert and key (PEM files) and server_name.
+// Errors name the setting, and never the password.
 func Parse(setting string) (Options, error) {
 	o, err := parse(setting)
 	if err != nil {
@@ -75,89 +72,41 @@ func Parse(setting string) (Options, error) {
 }
 
 func parse(setting string) (Options, error) {
-	scheme, rest, ok := strings.Cut(setting, "://")
-	kind, known := schemes[scheme]
-	if !ok || !known {
-		return Options{}, errors.New("it must begin with clickhouse://, clickhouses://, http:// or https://")
-	}
-	// Several hosts are no URL: they are taken out before the rest is read as one.
-	end := strings.IndexAny(rest, "/?#")
-	if end < 0 {
-		end = len(rest)
-	}
-	hosts, before := rest[:end], ""
-	if at := strings.LastIndexByte(hosts, '@'); at >= 0 {
-		before, hosts = hosts[:at+1], hosts[at+1:]
-	}
-	u, err := url.Parse(scheme + "://" + before + "hosts" + rest[end:])
+	d, err := dsn.Parse(setting, schemes...)
 	if err != nil {
-		return Options{}, errors.New("it is no URL: special characters of a password are written as %XX")
+		return Options{}, err
 	}
-	o := Options{HTTP: kind.http, Database: strings.Trim(u.Path, "/"), User: u.User.Username()}
-	o.Password, _ = u.User.Password()
+	o := Options{Addr: d.Hosts, HTTP: speaksHTTP(d.Scheme.Name), TLS: d.TLS, Database: d.Path, User: d.User, Password: d.Password}
 	if o.User == "" {
 		o.User = "default"
 	}
-	if o.Addr, err = addresses(hosts, kind.port); err != nil {
-		return Options{}, err
-	}
 	if !databaseName.MatchString(o.Database) || o.Database == "default" || o.Database == "system" {
-		return Options{}, fmt.Errorf("database %q: it needs one of its own, of letters, digits and _, as in clickhouse://%s/mailbeacon", o.Database, hosts)
+		return Options{}, fmt.Errorf("database %q: it needs one of its own, of letters, digits and _, as in clickhouse://%s/mailbeacon", o.Database, strings.Join(d.Hosts, ","))
 	}
-	return o, o.parameters(u, kind.tls)
+	return o, o.parameters(d)
 }
 
-func addresses(hosts, port string) ([]string, error) {
-	var all []string
-	for host := range strings.SplitSeq(hosts, ",") {
-		if _, _, err := net.SplitHostPort(host); err != nil {
-			host = net.JoinHostPort(strings.Trim(host, "[]"), port)
-		}
-		name, number, err := net.SplitHostPort(host)
-		if n, nerr := strconv.ParseUint(number, 10, 16); err != nil || nerr != nil || n == 0 || name == "" {
-			return nil, fmt.Errorf("%q is no host:port", host)
-		}
-		all = append(all, host)
-	}
-	return all, nil
-}
-
-func (o *Options) parameters(u *url.URL, secure bool) error {
-	q, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return errors.New("what follows the question mark is no list of name=value")
-	}
-	files := map[string]string{}
-	for name, values := range q {
-		value := values[len(values)-1]
-		var err error
-		switch name {
-		case "replicated":
-			o.Replicated, err = strconv.ParseBool(value)
-		case "cluster":
+func (o *Options) parameters(d *dsn.DSN) error {
+	for name, read := range map[string]func(value string) (err error){
+		"replicated": func(value string) (err error) { o.Replicated, err = strconv.ParseBool(value); return err },
+		"cluster": func(value string) error {
 			if o.Cluster = value; !databaseName.MatchString(value) {
-				err = errors.New("a cluster's name is of letters, digits and _")
+				return errors.New("a cluster's name is of letters, digits and _")
 			}
-		case "dial_timeout":
-			o.DialTimeout, err = duration(value)
-		case "read_timeout":
-			o.ReadTimeout, err = duration(value)
-		case "ca", "cert", "key", "server_name":
-			files[name] = value
-			if !secure {
-				err = errors.New("it is for clickhouses:// and https:// only")
-			}
-		default:
-			err = errors.New("there is no such parameter")
+			return nil
+		},
+		"dial_timeout": func(value string) (err error) { o.DialTimeout, err = duration(value); return err },
+		"read_timeout": func(value string) (err error) { o.ReadTimeout, err = duration(value); return err },
+	} {
+		value, ok := d.Take(name)
+		if !ok {
+			continue
 		}
-		if err != nil {
+		if err := read(value); err != nil {
 			return fmt.Errorf("%s=%s: %w", name, value, err)
 		}
 	}
-	if secure {
-		o.TLS, err = tlsConfig(files)
-	}
-	return err
+	return d.Rest()
 }
 
 func duration(value string) (time.Duration, error) {
@@ -168,33 +117,11 @@ func duration(value string) (time.Duration, error) {
 	return d, err
 }
 
-func tlsConfig(files map[string]string) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: files["server_name"]}
-	if ca := files["ca"]; ca != "" {
-		pem, err := os.ReadFile(ca)
-		if err != nil {
-			return nil, fmt.Errorf("ca: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca=%s: no certificate is in it", ca)
-		}
-	}
-	if files["cert"] != "" || files["key"] != "" {
-		pair, err := tls.LoadX509KeyPair(files["cert"], files["key"])
-		if err != nil {
-			return nil, fmt.Errorf("cert and key: %w", err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c, nil
-}
-
 // String is the setting without its password.
 func (o Options) String() string {
-	for scheme, kind := range schemes {
-		if kind.http == o.HTTP && kind.tls == (o.TLS != nil) {
-			return scheme + "://" + o.User + "@" + strings.Join(o.Addr, ",") + "/" + o.Database
+	for _, s := range schemes {
+		if speaksHTTP(s.Name) == o.HTTP && s.TLS == (o.TLS != nil) {
+			return s.Name + "://" + o.User + "@" + strings.Join(o.Addr, ",") + "/" + o.Database
 		}
 	}
 	return ""

@@ -129,7 +129,7 @@ func (d *DSN) secure() error {
 	server, hasServer := d.Take("server_name")
 	if !d.Scheme.TLS {
 		if hasCA || hasCert || hasKey || hasServer {
-			return errors.New("ca, cert, key and server_name are for TLS only; " + d.Scheme.Name + ":// is in the clear")
+			return fmt.Errorf("ca, cert, key and server_name are for TLS only (%ss://); %s:// is in the clear", d.Scheme.Name, d.Scheme.Name)
 		}
 		return nil
 	}

@@ -38,6 +38,23 @@ func Cache() (string, error) {
 	return dir, nil
 }
 
+// Place is where an engine of that name keeps its data below a folder, which it makes; an empty folder
+// is the cache.
+func Place(folder, name string) (dir string, err error) {
+	if folder == "" {
+		if folder, err = Cache(); err != nil {
+			return "", err
+		}
+	}
+	if folder, err = filepath.Abs(folder); err != nil {
+		return "", fmt.Errorf("folder for the engines' data: %w", err)
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return "", fmt.Errorf("folder for the engines' data: %w", err)
+	}
+	return filepath.Join(folder, name), nil
+}
+
 // Lock takes the lock file at path, which it makes, and waits for whoever holds it as long as ctx
 // lets it. The kernel drops the lock with the process.
 func Lock(ctx context.Context, path string) (unlock func(), err error) {

@@ -80,28 +80,28 @@ func TestUpAndDown(t *testing.T) {
 	if err := os.Symlink(lib, mine+"/clickhouse-"+engineVersion+"/libchdb.so"); err != nil {
 		t.Fatal(err)
 	}
-	addr, err := Up(t.Context())
+	addr, err := Up(t.Context(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = Down() }) // it ended below, or the test failed
-	if again, err := Up(t.Context()); err != nil || again != addr {
+	t.Cleanup(func() { _ = Down("") }) // it ended below, or the test failed
+	if again, err := Up(t.Context(), ""); err != nil || again != addr {
 		t.Errorf("up again: %s, %v, was %s", again, err, addr)
 	}
-	s, err := running()
+	s, err := running("")
 	if err != nil || s == nil || ask(t, s, "", "SELECT 1+1") != "2" {
 		t.Fatalf("%+v, %v", s, err)
 	}
-	if lines := Settings(addr); !slices.Contains(lines, AddressVariable+"="+addr) || !slices.Contains(lines, HTTPVariable+"="+s.HTTP) {
+	if lines := Settings(addr, ""); !slices.Contains(lines, AddressVariable+"="+addr) || !slices.Contains(lines, HTTPVariable+"="+s.HTTP) {
 		t.Errorf("settings %q", lines)
 	}
-	if err := Down(); err != nil {
+	if err := Down(""); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := running(); s != nil || err != nil {
+	if s, err := running(""); s != nil || err != nil {
 		t.Errorf("it runs: %+v, %v", s, err)
 	}
-	if err := Down(); err != nil {
+	if err := Down(""); err != nil {
 		t.Errorf("down again: %v", err)
 	}
 }

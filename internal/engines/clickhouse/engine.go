@@ -20,9 +20,10 @@ const (
 )
 
 // Up starts a server that runs until Down, or finds the one that runs already, and returns its
-// address. The environment's server is used where there is one.
-func Up(ctx context.Context) (addr string, err error) {
-	s, err := up(ctx)
+// address. Its data is below the folder, which may be an earlier server's; an empty name is the
+// engines' cache. The environment's server is used where there is one.
+func Up(ctx context.Context, folder string) (addr string, err error) {
+	s, err := up(ctx, folder)
 	if err != nil {
 		return "", err
 	}
@@ -30,16 +31,16 @@ func Up(ctx context.Context) (addr string, err error) {
 }
 
 // Settings are the lines of the environment that tell mailbeacon and its tests of the server that
-// Up returned.
-func Settings(addr string) []string {
+// Up returned for the same folder.
+func Settings(addr, folder string) []string {
 	lines := []string{"MAILBEACON_CLICKHOUSE=clickhouse://" + addr + "/mailbeacon", AddressVariable + "=" + addr}
-	if s, err := running(); err == nil && s != nil && s.Native == addr {
+	if s, err := running(folder); err == nil && s != nil && s.Native == addr {
 		lines = append(lines, HTTPVariable+"="+s.HTTP)
 	}
 	return lines
 }
 
-func up(ctx context.Context) (*Server, error) {
+func up(ctx context.Context, folder string) (*Server, error) {
 	if s := Named(); s != nil {
 		conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", s.Native)
 		if err != nil {
@@ -47,19 +48,18 @@ func up(ctx context.Context) (*Server, error) {
 		}
 		return s, conn.Close()
 	}
-	cache, err := engines.Cache()
+	dir, err := engines.Place(folder, engineDir)
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := engines.Lock(ctx, filepath.Join(cache, engineDir+".lock"))
+	unlock, err := engines.Lock(ctx, dir+".lock")
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	if s, err := running(); s != nil || err != nil {
+	if s, err := running(folder); s != nil || err != nil {
 		return s, err
 	}
-	dir := filepath.Join(cache, engineDir)
 	s, err := Start(ctx, Options{Dir: dir, Detached: true})
 	if err != nil {
 		return nil, err
@@ -76,12 +76,11 @@ func up(ctx context.Context) (*Server, error) {
 }
 
 // running is the server that Up started, nil if it does not run.
-func running() (*Server, error) {
-	cache, err := engines.Cache()
+func running(folder string) (*Server, error) {
+	dir, err := engines.Place(folder, engineDir)
 	if err != nil {
 		return nil, err
 	}
-	dir := filepath.Join(cache, engineDir)
 	if engines.Noted(filepath.Join(dir, pidFile)) == 0 {
 		return nil, nil
 	}
@@ -93,14 +92,14 @@ func running() (*Server, error) {
 	return &Server{Native: native, HTTP: web}, nil
 }
 
-// Down ends the server that Up started, if it runs, and removes its data.
-func Down() error {
-	cache, err := engines.Cache()
+// Down ends the server that Up started in the same folder, if it runs. In the engines' cache its data
+// goes with it; a folder with a name is the caller's.
+func Down(folder string) error {
+	dir, err := engines.Place(folder, engineDir)
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(cache, engineDir)
-	if err := engines.EndNoted(filepath.Join(dir, pidFile), stopTimeout); err != nil {
+	if err := engines.EndNoted(filepath.Join(dir, pidFile), stopTimeout); err != nil || folder != "" {
 		return err
 	}
 	if err := os.RemoveAll(dir); err != nil {

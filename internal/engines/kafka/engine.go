@@ -18,24 +18,24 @@ const (
 )
 
 // Up starts a broker that runs until Down, or finds the one that runs already, and returns its
-// address. The environment's broker is used where there is one.
-func Up(ctx context.Context) (addr string, err error) {
+// address. Its data is below the folder, which may be an earlier broker's; an empty name is the
+// engines' cache. The environment's broker is used where there is one.
+func Up(ctx context.Context, folder string) (addr string, err error) {
 	if addr := os.Getenv(AddressVariable); addr != "" {
 		if err := Probe(ctx, addr); err != nil {
 			return "", fmt.Errorf("%s names %s, which does not answer: %w", AddressVariable, addr, err)
 		}
 		return addr, nil
 	}
-	cache, err := engines.Cache()
+	dir, err := engines.Place(folder, engineDir)
 	if err != nil {
 		return "", err
 	}
-	unlock, err := engines.Lock(ctx, filepath.Join(cache, engineDir+".lock"))
+	unlock, err := engines.Lock(ctx, dir+".lock")
 	if err != nil {
 		return "", err
 	}
 	defer unlock()
-	dir := filepath.Join(cache, engineDir)
 	if engines.Noted(filepath.Join(dir, pidFile)) != 0 {
 		b, err := os.ReadFile(filepath.Join(dir, addressFile))
 		if err != nil {
@@ -61,14 +61,14 @@ func Up(ctx context.Context) (addr string, err error) {
 	return b.Addr(), nil
 }
 
-// Down ends the broker that Up started, if it runs, and removes its data.
-func Down() error {
-	cache, err := engines.Cache()
+// Down ends the broker that Up started in the same folder, if it runs. In the engines' cache its data
+// goes with it; a folder with a name is the caller's.
+func Down(folder string) error {
+	dir, err := engines.Place(folder, engineDir)
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(cache, engineDir)
-	if err := engines.EndNoted(filepath.Join(dir, pidFile), stopTimeout); err != nil {
+	if err := engines.EndNoted(filepath.Join(dir, pidFile), stopTimeout); err != nil || folder != "" {
 		return err
 	}
 	if err := os.RemoveAll(dir); err != nil {
