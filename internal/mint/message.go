@@ -40,7 +40,7 @@ type Message struct {
 	Tracking Tracking
 	Links    int // links that are counted
 	Kept     map[rewrite.Kept]int
-	Warnings []rewrite.Warning
+	Warnings []Warning // each once
 }
 
 // Message makes a person's mail and notes the person in the population. Links that the campaign
@@ -87,6 +87,7 @@ type letter struct {
 	campaign campaign.Campaign
 	plan     plan
 	request  Request
+	ways     ways                     // out, of the mail itself
 	wanted   []campaign.Link          // met in the mail, to be registered
 	numbers  map[campaign.Link]uint16 // of what was met
 }
@@ -96,7 +97,11 @@ func (j *letter) write(ctx context.Context) (*Message, error) {
 		Unsubscribe: string(j.m.unsubscribe(nil, j.campaign.Number, j.plan.subject)),
 		Tracking:    j.plan.tracking(),
 	}
-	out.Headers = map[string]string{ListUnsubscribe: "<" + out.Unsubscribe + ">", ListUnsubscribePost: oneClick}
+	j.ways = j.readWays(j.request.EML)
+	out.Headers = map[string]string{ListUnsubscribe: j.ways.header(out.Unsubscribe), ListUnsubscribePost: oneClick}
+	if len(j.ways.web) > 0 {
+		out.warn(WarnUnsubscribe)
+	}
 	if err := j.register(ctx); err != nil {
 		return nil, err
 	}
@@ -153,12 +158,14 @@ func (out *Message) add(r *rewrite.Result) {
 		}
 		out.Kept[why] += n
 	}
-	out.Warnings = append(out.Warnings, r.Warnings...)
+	for _, w := range r.Warnings {
+		out.warn(Warning(w))
+	}
 }
 
 // options are those of the second pass, when every link has its number.
 func (j *letter) options() rewrite.Options {
-	o := rewrite.Options{Keep: j.ours, TextLinks: j.request.TextLinks}
+	o := rewrite.Options{Keep: j.stays, TextLinks: j.request.TextLinks}
 	if p := &j.plan; p.measured(p.opens) {
 		o.Pixel = string(j.m.url(nil, token.Open, token.Claims{Campaign: j.campaign.Number, Subject: p.carried(p.opens)}, ".gif"))
 	}
@@ -176,6 +183,9 @@ func (j *letter) options() rewrite.Options {
 	return o
 }
 
+// stays says whether an address is never exchanged: it is ours already, or a way out.
+func (j *letter) stays(url string) bool { return j.ours(url) || j.ways.leads(url) }
+
 // ours says whether an address is one of our own tokens already: the unsubscribe address above all.
 func (j *letter) ours(url string) bool {
 	rest, ok := strings.CutPrefix(url, j.m.o.PublicURL)
@@ -189,7 +199,7 @@ func (j *letter) register(ctx context.Context) error {
 		return nil
 	}
 	j.numbers = map[campaign.Link]uint16{}
-	o := rewrite.Options{Keep: j.ours, TextLinks: j.request.TextLinks, Href: j.meet}
+	o := rewrite.Options{Keep: j.stays, TextLinks: j.request.TextLinks, Href: j.meet}
 	if _, _, err := rewrite.HTML(nil, []byte(j.request.HTML), o); err != nil {
 		return err
 	}
