@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,6 +111,26 @@ func TestMessageAndReport(t *testing.T) {
 	good(t, h.get(t, "/v1/campaigns/spring/report"), 200, &r)
 	if r.Campaign != "spring" || r.Delivered != 1 || r.Trackable != 1 || len(r.Links) != 1 || r.Links[0].URL != "https://example.com/1" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// What the sender should know comes with the mail: here that the campaign has very many links.
+func TestMessageWarns(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	good(t, h.post(t, "/v1/campaigns", `{"name":"spring"}`), 201, nil)
+	var html strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&html, `<a href="https://example.com/%d">x</a>`, i)
+	}
+	body, err := json.Marshal(api.MailRequest{To: "anna@example.com", HTML: html.String()})
+	must(t, err)
+	var m api.Mail
+	good(t, h.post(t, "/v1/campaigns/spring/messages", string(body)), 200, &m)
+	if m.Links != 1000 || !slices.ContainsFunc(m.Warnings, func(w api.MailWarning) bool {
+		return w.Code == "many_links" && strings.Contains(w.Text, "differ from person to person")
+	}) {
+		t.Errorf("%d links, %+v", m.Links, m.Warnings)
 	}
 }
 

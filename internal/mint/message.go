@@ -2,6 +2,7 @@ package mint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -44,7 +45,7 @@ type Message struct {
 }
 
 // Message makes a person's mail and notes the person in the population. Links that the campaign
-// does not know are registered. Where the person is not to be measured, what was given comes back
+// does not know are registered; where its numbers have run out they stay as they are. Where the person is not to be measured, what was given comes back
 // byte for byte, but for the header fields of EML.
 //
 // The error is campaign.ErrNotFound, *BadAddressError, what rewrite or the registry refuse, or that
@@ -89,7 +90,7 @@ type letter struct {
 	request  Request
 	ways     ways                     // out, of the mail itself
 	wanted   []campaign.Link          // met in the mail, to be registered
-	numbers  map[campaign.Link]uint16 // of what was met
+	numbers  map[campaign.Link]uint16 // of what was met; 0 for what has none
 }
 
 func (j *letter) write(ctx context.Context) (*Message, error) {
@@ -102,7 +103,7 @@ func (j *letter) write(ctx context.Context) (*Message, error) {
 	if len(j.ways.web) > 0 {
 		out.warn(WarnUnsubscribe)
 	}
-	if err := j.register(ctx); err != nil {
+	if err := j.register(ctx, out); err != nil {
 		return nil, err
 	}
 	if err := j.writeParts(out); err != nil {
@@ -173,8 +174,8 @@ func (j *letter) options() rewrite.Options {
 		return o
 	}
 	o.Href = func(l rewrite.Link) (string, bool, error) {
-		number, ok := j.numbers[j.asLink(l)]
-		if !ok {
+		number := j.numbers[j.asLink(l)]
+		if number == 0 {
 			return "", false, nil
 		}
 		claims := token.Claims{Campaign: j.campaign.Number, Link: number, Subject: j.plan.carried(j.plan.clicks)}
@@ -193,8 +194,8 @@ func (j *letter) ours(url string) bool {
 }
 
 // register walks over the mail a first time and has every link that may be counted registered, in
-// one step.
-func (j *letter) register(ctx context.Context) error {
+// one step. One for which no number is left is no reason not to send the mail: it stays as it is.
+func (j *letter) register(ctx context.Context, out *Message) error {
 	if !j.plan.measured(j.plan.clicks) {
 		return nil
 	}
@@ -216,11 +217,16 @@ func (j *letter) register(ctx context.Context) error {
 	}
 	asked := j.familiar(j.wanted)
 	found, err := j.m.o.Links.AddLinks(ctx, j.name, asked)
-	if err != nil {
+	if errors.Is(err, campaign.ErrFull) {
+		out.warn(WarnNoNumber)
+	} else if err != nil {
 		return fmt.Errorf("register the links of the mail: %w", err)
 	}
 	for i := range found {
 		j.numbers[j.wanted[i]] = found[i].Number
+	}
+	if c, _ := j.m.o.Campaigns.ByName(j.name); c.Links >= manyLinks {
+		out.warn(WarnManyLinks)
 	}
 	return nil
 }

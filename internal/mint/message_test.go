@@ -10,8 +10,10 @@ import (
 	"testing"
 
 	"mailbeacon/ingest/event"
+	"mailbeacon/internal/campaign"
 	"mailbeacon/internal/consent"
 	"mailbeacon/internal/mint"
+	"mailbeacon/internal/rewrite"
 	"mailbeacon/internal/subject"
 )
 
@@ -253,5 +255,66 @@ func TestOptionsAreAllNeeded(t *testing.T) {
 	t.Parallel()
 	if _, err := mint.New(mint.Options{}); err == nil {
 		t.Error("a minter of nothing")
+	}
+}
+
+// fill registers links without a label, each for one person.
+func (h *house) fill(t *testing.T, from, to int) {
+	t.Helper()
+	links := make([]campaign.Link, 0, to-from)
+	for i := from; i < to; i++ {
+		links = append(links, campaign.Link{URL: fmt.Sprintf("https://example.com/for/%d", i)})
+	}
+	_, err := h.writer.AddLinks(t.Context(), "spring", links)
+	must(t, err)
+}
+
+func TestLinksThatDifferPerPersonAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, consent.BasisSubject)
+	h.fill(t, 0, 998)
+	link := func(i int) mint.Request {
+		return mint.Request{To: "anna@example.com", HTML: fmt.Sprintf(`<body><a href="https://example.com/for/%d">x</a></body>`, i)}
+	}
+	if m := h.message(t, link(998)); m.Links != 1 || len(m.Warnings) != 0 {
+		t.Errorf("999 links: %+v", m)
+	}
+	if m := h.message(t, link(999)); m.Links != 1 || !slices.Equal(m.Warnings, []mint.Warning{mint.WarnManyLinks}) {
+		t.Errorf("1,000 links: %+v", m)
+	}
+	if m := h.message(t, mint.Request{To: "anna@example.com", HTML: "<body>no link</body>"}); len(m.Warnings) != 0 {
+		t.Errorf("no link: %q", m.Warnings)
+	}
+}
+
+// A campaign whose numbers have run out still sends mail: what has a number counts, the rest stays.
+func TestLinksWithoutANumberStay(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, consent.BasisSubject)
+	h.fill(t, 0, campaign.MaxLinks-1)
+	const html = `<body><a href="https://example.com/for/7"></a> <a href="https://example.com/new/1">fits</a> <a href="https://example.com/new/2">does not</a></body>`
+	for range 2 {
+		m := h.message(t, mint.Request{To: "anna@example.com", HTML: html})
+		if m.Links != 2 || m.Kept["declined"] != 1 || !strings.Contains(m.HTML, `href="https://example.com/new/2"`) || strings.Count(m.HTML, "/c/") != 2 {
+			t.Errorf("%+v", m)
+		}
+		if !slices.Equal(m.Warnings, []mint.Warning{mint.WarnNoNumber, mint.WarnManyLinks}) {
+			t.Errorf("warnings %q", m.Warnings)
+		}
+	}
+	if n := len(h.registry.Links(h.number)); n != campaign.MaxLinks {
+		t.Errorf("%d links", n)
+	}
+	if n := h.crowd.size(event.Counted, event.Counted); n != 1 {
+		t.Errorf("%d people", n)
+	}
+}
+
+func TestEveryWarningIsExplained(t *testing.T) {
+	t.Parallel()
+	for _, w := range []mint.Warning{mint.WarnUnsubscribe, mint.WarnNoNumber, mint.WarnManyLinks, mint.Warning(rewrite.WarnDKIM)} {
+		if w.Explain() == "" {
+			t.Errorf("%s says nothing", w)
+		}
 	}
 }
