@@ -134,6 +134,31 @@ func TestMessageWarns(t *testing.T) {
 	}
 }
 
+// Who was minted for before and after a refusal is one of the ten who got mail, not two.
+func TestMintedTwiceWithARefusalBetween(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	good(t, h.post(t, "/v1/campaigns", `{"name":"spring"}`), 201, nil)
+	var people strings.Builder
+	for i := range 10 {
+		fmt.Fprintf(&people, "{\"to\":\"p%d@example.com\"}\n", i)
+	}
+	for range 2 {
+		if a := h.recipients(t, strings.NewReader(people.String())); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		for i := range 3 {
+			good(t, h.post(t, "/v1/consent", fmt.Sprintf(`{"subject":"p%d@example.com","opens":"refused","clicks":"refused"}`, i)), 200, nil)
+		}
+	}
+	good(t, h.post(t, "/v1/campaigns/spring/deliveries", `{"id":"b1","delivered":10}`), 200, nil)
+	var r report.Report
+	good(t, h.get(t, "/v1/campaigns/spring/report"), 200, &r)
+	if r.Trackable != 7 || r.Untracked["opted_out"] != 3 || r.Opens.Trackable != 7 || r.Clicks.Trackable != 7 {
+		t.Errorf("trackable %d of %d opens and %d clicks, untracked %v", r.Trackable, r.Opens.Trackable, r.Clicks.Trackable, r.Untracked)
+	}
+}
+
 func TestConsent(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
