@@ -43,7 +43,7 @@ type Report struct {
 	Delivered uint64 `json:"delivered" doc:"mails delivered, as the mailer reported"`
 	Bounced   uint64 `json:"bounced" doc:"mails bounced, as the mailer reported"`
 	// Trackable is how many of the delivered mails measure anything with their person.
-	Trackable  uint64            `json:"trackable" doc:"delivered mails that measure opens or clicks of their person"`
+	Trackable  uint64            `json:"trackable" doc:"delivered mails that measure opens or clicks of their person: delivered, shared out as the people are whom mail was made for, each under the strictest choice it was made with"`
 	Untracked  map[string]uint64 `json:"untracked" doc:"the other delivered mails, by the reason"`
 	Opens      Measure           `json:"opens"`
 	Clicks     Measure           `json:"clicks"`
