@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -36,7 +35,7 @@ func newDoctorCommand(c *cli) *cobra.Command {
 		Short: "Check a data folder, and the server that runs in it",
 		Long: `Check a data folder: its version, keys and who may read them, the write-ahead log, free space, the
 databases from end to end (while no server runs there) and the server itself (while one does). It
-changes nothing. Exit code 1 where something is wrong.`,
+changes nothing, and no server can start in the folder meanwhile. Exit code 1 where something is wrong.`,
 		Example: "  mailbeacon doctor\n  mailbeacon doctor --data /var/lib/mailbeacon --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -86,11 +85,17 @@ func examine(ctx context.Context, root string) []finding {
 		}
 		found = append(found, finding{check, err == nil, says})
 	}
-	inUse, err := datadir.Inspect(root)
-	note("folder", fmt.Sprintf("%s, version %d%s", root, datadir.Version, map[bool]string{true: ", in use", false: ", not in use"}[inUse]), err)
+	look, err := datadir.Inspect(root)
 	if err != nil {
+		note("folder", "", err)
 		return found // whatever the rest says would be about something else
 	}
+	defer look.Close() // nothing was written
+	state := "not in use"
+	if look.InUse {
+		state = "a server runs in it, so its databases are not examined"
+	}
+	note("folder", fmt.Sprintf("%s, version %d, %s", root, datadir.Version, state), nil)
 	says, err := examineKeyring(filepath.Join(root, keyringFile))
 	note("keyring", says, err)
 	_, err = api.ReadAdminKey(root)
@@ -99,14 +104,14 @@ func examine(ctx context.Context, root string) []finding {
 	note("spool", says, err)
 	says, err = examineSpace(root)
 	note("space", says, err)
-	if inUse {
+	if look.InUse {
 		says, err = examineServer(ctx, root)
 		note("server", says, err)
 		return found
 	}
-	for _, file := range []string{controlFile, countsFile} {
-		note(strings.TrimSuffix(file, ".db"), file+" is whole", examineDatabase(ctx, filepath.Join(root, file)))
-	}
+	note("control", controlFile+" is whole", sqlite.ExamineControl(ctx, filepath.Join(root, controlFile)))
+	_, err = sqlite.ExamineCounts(ctx, filepath.Join(root, countsFile))
+	note("counts", countsFile+" is whole", err)
 	return found
 }
 
@@ -165,25 +170,4 @@ func examineServer(ctx context.Context, root string) (string, error) {
 		return "", fmt.Errorf("not ready: %s", strings.Join(ready.Reasons, "; "))
 	}
 	return "ready", nil
-}
-
-func examineDatabase(ctx context.Context, path string) error {
-	if _, err := os.Lstat(path); err != nil {
-		return err // opening would make a new one
-	}
-	type checked interface {
-		Check(ctx context.Context) error
-		Close() error
-	}
-	var db checked
-	var err error
-	if filepath.Base(path) == controlFile {
-		db, err = sqlite.OpenControl(ctx, path)
-	} else {
-		db, err = sqlite.OpenCounts(ctx, path)
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(db.Check(ctx), db.Close())
 }

@@ -18,17 +18,7 @@ func filled(t *testing.T) (string, *lane) {
 	ctx, data := t.Context(), filepath.Join(t.TempDir(), "data")
 	s := start(t, data, quick...)
 	l := newLanes(ctx, t, s.client(), "spring", 1)[0]
-	c, err := dial(s.public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.close()
-	for i := range 30 {
-		if _, err := c.get(l.path[i%kinds]); err != nil {
-			t.Fatal(err)
-		}
-		l.answered[i%kinds]++
-	}
+	answer(t, s, l, 30)
 	s.drain()
 	s.stop()
 	return data, l
@@ -79,6 +69,45 @@ func TestBadFolder(t *testing.T) {
 			s.stop()
 		})
 	}
+}
+
+// answer asks for what is in a lane's mail, in turns.
+func answer(t *testing.T, s *server, l *lane, n int) {
+	t.Helper()
+	c, err := dial(s.public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	for i := range n {
+		if _, err := c.get(l.path[i%kinds]); err != nil {
+			t.Fatal(err)
+		}
+		l.answered[i%kinds]++
+	}
+}
+
+// TestDoctorChangesNothing looks at what a kill left, where the databases' logs are not folded in yet.
+func TestDoctorChangesNothing(t *testing.T) {
+	ctx, data := t.Context(), filepath.Join(t.TempDir(), "data")
+	s := start(t, data, quick...)
+	l := newLanes(ctx, t, s.client(), "spring", 1)[0]
+	answer(t, s, l, 30)
+	s.drain()
+	s.kill()
+	before := listing(t, data)
+	if !strings.Contains(before, "counts.db-wal") {
+		t.Fatalf("the kill left no log:\n%s", before)
+	}
+	if out, stderr, code := mailbeacon(ctx, t, "", "doctor", "--data", data); code != 0 {
+		t.Errorf("exit code %d:\n%s%s", code, out, stderr)
+	}
+	if after := listing(t, data); after != before {
+		t.Errorf("the doctor changed the folder from\n%s to\n%s", before, after)
+	}
+	s = start(t, data, quick...)
+	l.check(ctx, t, s.client())
+	s.stop()
 }
 
 // TestFolderInUse starts a second server in a folder: it names the first one's process.
