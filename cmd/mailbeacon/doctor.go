@@ -100,18 +100,20 @@ func examine(ctx context.Context, root string) []finding {
 	note("keyring", says, err)
 	_, err = api.ReadAdminKey(root)
 	note("admin key", api.AdminKeyFile+" is there, for its owner only", err)
-	says, err = examineSpool(filepath.Join(root, spoolFolder))
-	note("spool", says, err)
 	says, err = examineSpace(root)
 	note("space", says, err)
 	if look.InUse {
+		says, err = examineSpool(root, true)
+		note("spool", says, err)
 		says, err = examineServer(ctx, root)
 		note("server", says, err)
 		return found
 	}
 	note("control", controlFile+" is whole", sqlite.ExamineControl(ctx, filepath.Join(root, controlFile)))
-	_, err = sqlite.ExamineCounts(ctx, filepath.Join(root, countsFile))
+	progress, err := sqlite.ExamineCounts(ctx, filepath.Join(root, countsFile))
 	note("counts", countsFile+" is whole", err)
+	says, err = examineSpool(root, knowsSpool(progress))
+	note("spool", says, err)
 	return found
 }
 
@@ -127,7 +129,12 @@ func examineKeyring(path string) (string, error) {
 	return fmt.Sprintf("%d active, %d live, %d retired", count[token.Active], count[token.Live], count[token.Retired]), nil
 }
 
-func examineSpool(path string) (string, error) {
+// examineSpool looks at the spool; known is whether there must be one.
+func examineSpool(root string, known bool) (string, error) {
+	path := filepath.Join(root, spoolFolder)
+	if err := spool.CheckLost(nil, path, known); err != nil {
+		return "", adviseLost(err, root)
+	}
 	sum, err := spool.Dump(io.Discard, nil, path, spool.DumpOptions{Frames: true})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
