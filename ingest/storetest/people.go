@@ -139,7 +139,7 @@ func populationsOverlap(t *testing.T, f *fixture) {
 		{measured: [2]int{0, 50_000}, refused: [2]int{40_000, 60_000}, want: map[aggregate.Member]uint64{measured: 40_000, refused: 20_000}},
 	} {
 		number := uint32(campaign + 1)
-		who := hashes(5, 60_000)
+		who := hashes(7, 60_000)
 		for member, part := range map[aggregate.Member][2]int{measured: c.measured, half: c.half, refused: c.refused} {
 			p := []aggregate.Population{{Campaign: number, Member: member, Hashes: who[part[0]:part[1]]}}
 			if err := f.AddPopulation(t.Context(), p); err != nil {

@@ -102,11 +102,17 @@ func Query(ctx context.Context, store aggregate.Reader, s Subject, now time.Time
 	var people []aggregate.PopulationCount
 	// At once: over a network the answers take longer than the work.
 	if err := all(
-		func() (err error) { counts, err = store.Counts(ctx, s.Number); return err },
-		func() (err error) { uniques, err = store.UniqueCounts(ctx, s.Number); return err },
-		func() (err error) { people, err = store.Populations(ctx, s.Number); return err },
+		func() (err error) { counts, err = store.Counts(ctx, s.Number); return reading("counts", s, err) },
+		func() (err error) {
+			uniques, err = store.UniqueCounts(ctx, s.Number)
+			return reading("distinct counts", s, err)
+		},
+		func() (err error) {
+			people, err = store.Populations(ctx, s.Number)
+			return reading("population", s, err)
+		},
 	); err != nil {
-		return nil, fmt.Errorf("read campaign %s: %w", s.Name, err)
+		return nil, err
 	}
 	r := &Report{
 		Campaign: s.Name, AsOf: now.UTC(), Delivered: s.Delivered, Bounced: s.Bounced,
@@ -125,6 +131,14 @@ func Query(ctx context.Context, store aggregate.Reader, s Subject, now time.Time
 	r.populate(people)
 	r.Links, r.Series = links.rows(), series(hours)
 	return r, nil
+}
+
+// reading says what could not be read.
+func reading(what string, s Subject, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("read the %s of campaign %s: %w", what, s.Name, err)
 }
 
 // all runs every one of the functions at the same time.
