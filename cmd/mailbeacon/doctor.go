@@ -92,7 +92,7 @@ func examine(ctx context.Context, root string) []finding {
 		note("folder", "", err)
 		return found // whatever the rest says would be about something else
 	}
-	defer look.Close() // nothing was written
+	defer func() { _ = look.Close() }() // nothing was written
 	state := "not in use"
 	if look.InUse {
 		state = "a server runs in it, so its databases are not examined"

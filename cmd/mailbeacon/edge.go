@@ -144,10 +144,9 @@ func (s *shipping) run(ctx context.Context) error {
 			s.shipper.Store(shipper)
 			return shipper.Run(ctx)
 		}
-		if ctx.Err() != nil {
-			return nil
+		if ctx.Err() == nil {
+			s.fault(err)
 		}
-		s.fault(err)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -62,7 +62,9 @@ func acceptLoss(ctx context.Context, c *cli, root string) (err error) {
 	if err != nil {
 		return err // opening would make a new one
 	}
-	look.Close() // for the lock that changes are made under
+	if err := look.Close(); err != nil { // for the lock that changes are made under
+		return err
+	}
 	dir, err := datadir.Open(root)
 	if err != nil {
 		return err

@@ -300,7 +300,7 @@ func TestLaneKeepsTheTimeouts(t *testing.T) {
 				}
 				var timeout net.Error
 				timedOut := errors.As(err, &timeout) && timeout.Timeout()
-				if n != 0 || timedOut != (tc.wants == context.DeadlineExceeded) || !timedOut && !errors.Is(err, tc.wants) {
+				if n != 0 || timedOut != errors.Is(tc.wants, context.DeadlineExceeded) || !timedOut && !errors.Is(err, tc.wants) {
 					t.Errorf("got %d, %v, want %v", n, err, tc.wants)
 				}
 				if took := time.Since(*last.Load()); took != tc.after {
@@ -354,7 +354,7 @@ func TestLaneIsNoDifference(t *testing.T) {
 		c.lane.peer = peerAddr(fast)
 		if n, err := c.Read(make([]byte, 4096)); n > 0 {
 			return // not plain
-		} else if err != io.EOF {
+		} else if !errors.Is(err, io.EOF) {
 			t.Fatal(err)
 		}
 		taken++
@@ -382,7 +382,7 @@ func TestLaneDoesNotAllocate(t *testing.T) {
 	n := testing.AllocsPerRun(3, func() {
 		c := newLane(&replay{request: text, n: requests}, w.options.Plain)
 		c.heard.Store(true)
-		if n, err := c.Read(buf); n != 0 || err != io.EOF {
+		if n, err := c.Read(buf); n != 0 || !errors.Is(err, io.EOF) {
 			t.Fatalf("%q, %v", buf[:n], err)
 		}
 	})
@@ -402,7 +402,7 @@ func BenchmarkLane(b *testing.B) {
 	c.guard.limits.RequestsPerConn = b.N + 1
 	b.ReportAllocs()
 	b.ResetTimer()
-	if _, err := c.Read(buf); err != io.EOF {
+	if _, err := c.Read(buf); !errors.Is(err, io.EOF) {
 		b.Fatal(err)
 	}
 }
