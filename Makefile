@@ -8,7 +8,7 @@ PACKAGE := ./cmd/mailbeacon
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION   := v1.9.0
 
-.PHONY: help build test test-short format lint vuln fuzz fuzz-long bench bench-open soak kill-long startup engines engines-stop tools ci clean
+.PHONY: help build test test-short format lint vuln fuzz fuzz-long bench bench-open soak kill-long startup rivals-long engines engines-stop tools ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ soak: ## ten minutes of load, memory flat
 
 startup: ## start to ready with a million events waiting
 	$(GO) test -timeout 10m -count 1 -run 'TestStart' -v ./internal/proctest
+
+rivals-long: ## rival owners of a partition in ClickHouse, 100 kills of the engine for each protocol
+	MAILBEACON_KILLS=100 $(GO) test -timeout 30m -count 1 -run 'TestRivalsUnderKill' -v ./ingest/clickhouse
 
 engines: ## a Kafka and a ClickHouse on loopback; prints the settings to use it with
 	@$(GO) run ./cmd/engines up

@@ -49,9 +49,15 @@ func (p *process) stop() {
 }
 
 func launch(addr, name string, args ...string) (*process, error) {
+	p := newProcess(addr, name, args...)
+	return p, p.cmd.Start()
+}
+
+// newProcess is a server that does not run yet.
+func newProcess(addr, name string, args ...string) *process {
 	p := &process{cmd: exec.Command(name, args...), addr: addr, log: &bytes.Buffer{}}
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
-	return p, p.cmd.Start()
+	return p
 }
 
 // await waits until something answers at the process's address.

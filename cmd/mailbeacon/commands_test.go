@@ -154,6 +154,21 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// TestRenderWarns: what the sender should know stands on stderr, and stdout holds the mail alone.
+func TestRenderWarns(t *testing.T) {
+	b := serving(t)
+	b.run("", "campaign", "add", "spring")
+	eml := "List-Unsubscribe: <https://old.example/u>, <mailto:u@old.example>\r\nContent-Type: text/html\r\n\r\n" +
+		`<body><a href="https://old.example/u">leave</a></body>`
+	stdout, stderr, code := b.run(eml, "message", "render", "spring", "--to", "ann@example.com", "--eml", "-")
+	if code != exitOK || !strings.Contains(stderr, "warning: the web address in the mail's own List-Unsubscribe gave way") {
+		t.Errorf("exit code %d, stderr %s", code, stderr)
+	}
+	if strings.Contains(stdout, "warning") || !strings.Contains(stdout, "<mailto:u@old.example>") || !strings.Contains(stdout, `href="https://old.example/u"`) {
+		t.Errorf("stdout %s", stdout)
+	}
+}
+
 // TestJSON asks everything that prints for JSON.
 func TestJSON(t *testing.T) {
 	b := serving(t)

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"mailbeacon/ingest/kafka"
 	"mailbeacon/ingest/spool"
 	"mailbeacon/ingest/sqlite"
 	"mailbeacon/internal/api"
@@ -36,7 +37,7 @@ func newDoctorCommand(c *cli) *cobra.Command {
 		Short: "Check a data folder, and the server that runs in it",
 		Long: `Check a data folder: its version, keys and who may read them, the write-ahead log, free space, the
 databases from end to end (while no server runs there) and the server itself (while one does). It
-changes nothing. Exit code 1 where something is wrong.`,
+changes nothing, and no server can start in the folder meanwhile. Exit code 1 where something is wrong.`,
 		Example: "  mailbeacon doctor\n  mailbeacon doctor --data /var/lib/mailbeacon --json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -86,11 +87,17 @@ func examine(ctx context.Context, root string) []finding {
 		}
 		found = append(found, finding{check, err == nil, says})
 	}
-	inUse, err := datadir.Inspect(root)
-	note("folder", fmt.Sprintf("%s, version %d%s", root, datadir.Version, map[bool]string{true: ", in use", false: ", not in use"}[inUse]), err)
+	look, err := datadir.Inspect(root)
 	if err != nil {
+		note("folder", "", err)
 		return found // whatever the rest says would be about something else
 	}
+	defer look.Close() // nothing was written
+	state := "not in use"
+	if look.InUse {
+		state = "a server runs in it, so its databases are not examined"
+	}
+	note("folder", fmt.Sprintf("%s, version %d, %s", root, datadir.Version, state), nil)
 	role, err := roleOf(root)
 	if err != nil {
 		note("role", "", err)
@@ -107,22 +114,22 @@ func examine(ctx context.Context, root string) []finding {
 		_, err = api.ReadAdminKey(root)
 		note("admin key", api.AdminKeyFile+" is there, for its owner only", err)
 	}
-	if alone || role == config.Edge {
-		says, err := examineSpool(filepath.Join(root, spoolFolder))
-		note("spool", says, err)
-	}
 	says, err := examineSpace(root)
 	note("space", says, err)
-	if inUse {
+	known := look.InUse || role == config.Edge && kafka.Shipped(filepath.Join(root, cursorFile)) > 0
+	if alone && !look.InUse {
+		note("control", controlFile+" is whole", sqlite.ExamineControl(ctx, filepath.Join(root, controlFile)))
+		progress, err := sqlite.ExamineCounts(ctx, filepath.Join(root, countsFile))
+		note("counts", countsFile+" is whole", err)
+		known = knowsSpool(progress)
+	}
+	if alone || role == config.Edge {
+		says, err = examineSpool(root, known)
+		note("spool", says, err)
+	}
+	if look.InUse {
 		says, err = examineServer(ctx, root)
 		note("server", says, err)
-		return found
-	}
-	if !alone {
-		return found
-	}
-	for _, file := range []string{controlFile, countsFile} {
-		note(strings.TrimSuffix(file, ".db"), file+" is whole", examineDatabase(ctx, filepath.Join(root, file)))
 	}
 	return found
 }
@@ -154,7 +161,12 @@ func examineKeyring(path string) (string, error) {
 	return fmt.Sprintf("%d active, %d live, %d retired", count[token.Active], count[token.Live], count[token.Retired]), nil
 }
 
-func examineSpool(path string) (string, error) {
+// examineSpool looks at the spool; known is whether there must be one.
+func examineSpool(root string, known bool) (string, error) {
+	path := filepath.Join(root, spoolFolder)
+	if err := spool.CheckLost(nil, path, known); err != nil {
+		return "", adviseLost(err, root)
+	}
 	sum, err := spool.Dump(io.Discard, nil, path, spool.DumpOptions{Frames: true})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -185,25 +197,4 @@ func examineSpace(root string) (string, error) {
 
 func examineServer(ctx context.Context, root string) (string, error) {
 	return "ready", askReady(ctx, root)
-}
-
-func examineDatabase(ctx context.Context, path string) error {
-	if _, err := os.Lstat(path); err != nil {
-		return err // opening would make a new one
-	}
-	type checked interface {
-		Check(ctx context.Context) error
-		Close() error
-	}
-	var db checked
-	var err error
-	if filepath.Base(path) == controlFile {
-		db, err = sqlite.OpenControl(ctx, path)
-	} else {
-		db, err = sqlite.OpenCounts(ctx, path)
-	}
-	if err != nil {
-		return err
-	}
-	return errors.Join(db.Check(ctx), db.Close())
 }

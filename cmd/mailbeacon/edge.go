@@ -51,11 +51,12 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 	defer closing(&err, state.close)
+	shipped := kafka.Shipped(dir.Path(cursorFile))
 	events, recovery, err := spool.Open(spool.Options{
-		Dir: dir.Path(spoolFolder), SegmentBytes: cfg.SegmentBytes, Next: kafka.Shipped(dir.Path(cursorFile)), Logger: logger,
+		Dir: dir.Path(spoolFolder), SegmentBytes: cfg.SegmentBytes, Next: shipped, Known: shipped > 0, Logger: logger,
 	})
 	if err != nil {
-		return err
+		return adviseLost(err, dir.Root())
 	}
 	defer closing(&err, events.Close)
 	if !recovery.Clean() {

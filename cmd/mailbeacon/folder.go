@@ -24,7 +24,7 @@ var made = []struct{ name, gone string }{
 	{keyringFile, "without the keys that it was made with, sent mail and refusals can't be recognised"},
 	{controlFile, "it holds the campaigns, and who refused"},
 	{countsFile, "it holds everything that was counted; to count from nothing, move the folder " + spoolFolder + " away too"},
-	{spoolFolder, ""},
+	{spoolFolder, ""}, // whether it was there before, the counts know: see lost.go
 }
 
 // wholeFolder refuses a folder that has lost a part of itself: a new and empty one in its place

@@ -146,10 +146,16 @@ func openEvents(ctx context.Context, dir *datadir.Dir, cfg *config.Config, known
 	}
 	e := &events{counts: counts}
 	e.spool, e.recovery, err = spool.Open(spool.Options{
-		Dir: dir.Path(spoolFolder), SegmentBytes: cfg.SegmentBytes, Next: progress.Offset, Logger: logger,
+		Dir: dir.Path(spoolFolder), SegmentBytes: cfg.SegmentBytes, Next: progress.Offset, Known: knowsSpool(progress), Logger: logger,
 	})
 	if err != nil {
-		return nil, errors.Join(err, counts.Close())
+		return nil, errors.Join(adviseLost(err, dir.Root()), counts.Close())
+	}
+	if knowsSpool(progress) {
+		return e, nil
+	}
+	if err := noteSpool(ctx, counts, e.spool); err != nil {
+		return nil, errors.Join(err, e.close())
 	}
 	return e, nil
 }

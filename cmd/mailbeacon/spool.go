@@ -31,5 +31,5 @@ folder "spool". Exit code 1 where something is damaged.`,
 	}
 	dump.Flags().BoolVar(&o.JSON, "json", false, "print one JSON object per line")
 	dump.Flags().BoolVar(&o.Frames, "frames", false, "leave the events out")
-	return group("spool", "The write-ahead log", dump)
+	return group("spool", "The write-ahead log", dump, newAcceptLossCommand(c), newSpoolFillCommand(c))
 }

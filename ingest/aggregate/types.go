@@ -82,8 +82,8 @@ type Commit struct {
 // progress back; it is the only authority.
 var ErrConflict = errors.New("aggregate: stored offset differs from the commit's")
 
-// Member says how a person who was sent a campaign can be measured. Exactly one of the pairs holds
-// for a person; Counted means that the kind is measured.
+// Member says how a person who was sent a campaign can be measured; Counted means that the kind is.
+// One pair holds for a mail. Who was minted for twice, with a choice in between, has two (see CountOnce).
 type Member struct {
 	Opens  event.Reason
 	Clicks event.Reason
@@ -125,7 +125,7 @@ type UniqueCount struct {
 	People uint64
 }
 
-// PopulationCount is the number of distinct people of one kind of membership.
+// PopulationCount is the number of distinct people who count under one kind of membership.
 type PopulationCount struct {
 	Member Member
 	People uint64
@@ -138,6 +138,7 @@ type Reader interface {
 	// UniqueCounts returns the distinct counts of a campaign: one whole and one per link for each
 	// kind that has any. Sketches: exact for small numbers, about 1 % beyond.
 	UniqueCounts(ctx context.Context, campaign uint32) ([]UniqueCount, error)
-	// Populations returns who was sent the campaign, by membership.
+	// Populations returns who was sent the campaign, by membership: everybody once, under the strictest
+	// they were ever minted with (see CountOnce).
 	Populations(ctx context.Context, campaign uint32) ([]PopulationCount, error)
 }

@@ -142,49 +142,7 @@ func (s *Store) sequential(ctx context.Context) context.Context {
 	return clickhouse.Context(ctx, clickhouse.WithSettings(set))
 }
 
-// send inserts a commit: one block, once. Servers of a quorum take one insert at a time and refuse
-// others unheard; those are sent again.
+// send inserts a commit.
 func (s *Store) send(ctx context.Context, c *aggregate.Commit, id uint64, deadline uint32, token string) error {
-	rows := commitRows(c, id, deadline)
-	for {
-		err := s.insert(ctx, "aggregates_add", rows, token)
-		if code(err) != codePreviousQuorum {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return errors.Join(err, ctx.Err())
-		case <-time.After(rand.N(20 * time.Millisecond)):
-		}
-	}
-}
-
-// appender writes itself into a batch, a column at a time.
-type appender interface {
-	columns() []any // slices of one length, in the order of the statement
-}
-
-// insert sends rows as one block. Never Flush: it would send a block of its own.
-func (s *Store) insert(ctx context.Context, name string, rows appender, token string) error {
-	set := maps.Clone(s.settings)
-	if token != "" {
-		set["insert_deduplication_token"] = token
-	}
-	b, err := s.conn.PrepareBatch(clickhouse.Context(ctx, clickhouse.WithSettings(set)), query(name))
-	if err != nil {
-		return fmt.Errorf("begin the insert: %w", err)
-	}
-	defer func() { _ = b.Close() }() // after Send it does nothing
-	for i, column := range rows.columns() {
-		if err := appendColumn(b, i, column); err != nil {
-			return fmt.Errorf("column %d: %w", i, err)
-		}
-	}
-	if err := b.Send(); err != nil {
-		if ctxErr := ctx.Err(); ctxErr != nil {
-			err = errors.Join(ctxErr, err)
-		}
-		return fmt.Errorf("insert: %w", err)
-	}
-	return nil
+	return s.insert(ctx, "aggregates_add", commitRows(c, id, deadline), token)
 }

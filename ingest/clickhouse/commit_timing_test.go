@@ -35,14 +35,17 @@ func commitOf(rows int, before uint64, rnd *rand.Rand) *aggregate.Commit {
 func BenchmarkCommit(b *testing.B) {
 	for _, rows := range []int{10, 1_000, 10_000, 100_000} {
 		b.Run(fmt.Sprintf("rows=%d", rows), func(b *testing.B) {
-			s := open(b, database(b, clickhousetest.Start(b)))
+			server := clickhousetest.Start(b)
+			s := open(b, database(b, server))
 			rnd := rand.New(rand.NewPCG(1, 2))
+			used := serverTicks(b, server)
 			for n := uint64(0); b.Loop(); n++ {
 				b.StopTimer()
 				c := commitOf(rows, n, rnd)
 				b.StartTimer()
 				must(b, s.Commit(b.Context(), c))
 			}
+			reportServer(b, server, used)
 		})
 	}
 }

@@ -100,7 +100,7 @@ func TestLostAnswer(t *testing.T) {
 			first := &lossyAtSend{wire: w, hang: c.hang}
 			begin, err := s.look(t.Context(), 0, 2)
 			must(t, err)
-			ctx, stop := context.WithTimeout(t.Context(), 2*time.Second)
+			ctx, stop := context.WithTimeout(t.Context(), 4*time.Second)
 			defer stop()
 			lost := step(2, 3, 2)
 			err = first.send(ctx, s, lost, begin.clock+60)
@@ -111,11 +111,7 @@ func TestLostAnswer(t *testing.T) {
 				t.Errorf("%v does not say that it took too long", err)
 			}
 			w.set(false, false)
-			p, err := s.Progress(t.Context(), 0)
-			must(t, err)
-			if p.Offset != 5 {
-				t.Fatalf("offset %d: the server did not insert", p.Offset)
-			}
+			waitFor(t, s, 5)
 			if err := s.Commit(t.Context(), lost); !errors.Is(err, aggregate.ErrConflict) {
 				t.Errorf("the same again: %v, want a conflict", err)
 			}
@@ -154,6 +150,58 @@ type losingRows struct {
 func (r losingRows) columns() []any {
 	r.l.set(true, r.l.hang)
 	return r.aggregateRows.columns()
+}
+
+// waitFor waits until partition 0 stands somewhere: a server may still be at it.
+func waitFor(t *testing.T, s *Store, offset uint64) {
+	t.Helper()
+	for until := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		p, err := s.Progress(t.Context(), 0)
+		must(t, err)
+		if p.Offset == offset {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("offset %d, want %d: the server did not insert", p.Offset, offset)
+		}
+	}
+}
+
+// A server that stands still for longer than anybody waits, and then goes on with what it had begun.
+func TestServerThatStandsStill(t *testing.T) {
+	t.Parallel()
+	server := clickhousetest.Own(t, engine.Options{})
+	o := at(server, "still")
+	_, err := Migrate(t.Context(), o)
+	must(t, err)
+	for i, o := range []Options{o, overHTTP(server, o)} {
+		before := uint64(4 * i)
+		o.DialTimeout, o.ReadTimeout = 2*time.Second, time.Second
+		s := open(t, o)
+		p, err := s.Progress(t.Context(), 0)
+		must(t, err)
+		if p.Offset != before {
+			t.Fatalf("offset %d, want %d", p.Offset, before)
+		}
+		server.Pause()
+		c := step(before, 3, before+1)
+		for range 2 { // and its impatient owner tries again
+			if err := s.Commit(t.Context(), c); err == nil || errors.Is(err, aggregate.ErrConflict) {
+				t.Errorf("a server that stands still committed: %v", err)
+			}
+		}
+		server.Resume()
+		patient := open(t, at(server, "still"))
+		if err := patient.Commit(t.Context(), c); err != nil && !errors.Is(err, aggregate.ErrConflict) {
+			t.Fatal(err)
+		}
+		waitFor(t, patient, before+3)
+		must(t, patient.Commit(t.Context(), step(before+3, 1, before+4)))
+		var counted, offset uint64
+		if ask(t, at(server, "still"), countedAndOffset, &counted, &offset); counted != before+4 || offset != before+4 {
+			t.Errorf("%d counted at offset %d, want %d", counted, offset, before+4)
+		}
+	}
 }
 
 // A cluster whose first server is down is served by the next.

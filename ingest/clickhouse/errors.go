@@ -1,9 +1,11 @@
 package clickhouse
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 )
@@ -39,8 +41,17 @@ func code(err error) int32 {
 	return 0
 }
 
+// timedOut makes the end of a connection's time, which is the context's, an end of the context.
+func timedOut(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+	}
+	return err
+}
+
 // explain adds what a person can do about an error.
 func explain(err error) error {
+	err = timedOut(err)
 	for _, known := range []error{ErrMissing, ErrOlder, ErrNewer, ErrOldServer, ErrRefused, ErrAddress} {
 		if errors.Is(err, known) {
 			return err

@@ -28,7 +28,7 @@ type Store struct {
 	mu       sync.Mutex
 	standing map[uint32]standing // what was last seen of a partition
 
-	gather gatherer
+	gather *gatherer
 }
 
 var _ aggregate.Store = (*Store)(nil)
@@ -42,7 +42,7 @@ const maxConns = 16
 // ErrOlder ask for a migration, ErrNewer for a newer mailbeacon. Errors name the setting.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{o: o, standing: map[uint32]standing{}}
-	s.gather.insert = s.insertPopulations
+	s.gather = newGatherer(s.insertPopulations)
 	err := s.open(ctx)
 	if err != nil {
 		if s.conn != nil {

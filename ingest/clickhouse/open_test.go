@@ -78,6 +78,26 @@ func TestParseSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func FuzzParse(f *testing.F) {
+	for _, setting := range []string{
+		"clickhouse://u:p@a:1,b/m?replicated=true&cluster=c", "https://h/m?ca=x", "http://[::1]:8123/m", "clickhouses://h/m?dial_timeout=1s", "clickhouse://@,/",
+	} {
+		f.Add(setting)
+	}
+	f.Fuzz(func(t *testing.T, setting string) {
+		o, err := Parse(setting)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), Setting) {
+				t.Errorf("%v does not name the setting", err)
+			}
+			return
+		}
+		if len(o.Addr) == 0 || !databaseName.MatchString(o.Database) || o.User == "" {
+			t.Errorf("%q became %+v", setting, o)
+		}
+	})
+}
+
 // Whatever is wrong, the error is of its kind, names the setting, and keeps the password.
 func TestOpenSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()

@@ -38,10 +38,15 @@ func (s *Store) insertPopulations(ctx context.Context, rows *populationRows) err
 type gatherer struct {
 	insert func(context.Context, *populationRows) error
 
-	mu      sync.Mutex
-	next    *gathering // nil: the next caller begins one
-	last    time.Time  // when the last insert began
-	working sync.Mutex // held by the gathering that is being inserted
+	working chan struct{} // holds one thing while an insert is under way
+
+	mu   sync.Mutex
+	next *gathering // nil: the next caller begins one
+	last time.Time  // when the last insert began
+}
+
+func newGatherer(insert func(context.Context, *populationRows) error) *gatherer {
+	return &gatherer{insert: insert, working: make(chan struct{}, 1)}
 }
 
 // gathering is the callers of one insert.
@@ -81,8 +86,8 @@ func (g *gatherer) add(ctx context.Context, rows *populationRows) error {
 
 func (g *gatherer) run(mine *gathering) {
 	defer close(mine.done)
-	g.working.Lock() // what comes meanwhile joins
-	defer g.working.Unlock()
+	g.working <- struct{}{} // what comes meanwhile joins
+	defer func() { <-g.working }()
 	g.mu.Lock()
 	wait := time.Until(g.last.Add(pause))
 	g.mu.Unlock()
@@ -106,8 +111,8 @@ func (g *gatherer) close() {
 		}
 		<-last.done
 	}
-	g.working.Lock()
-	defer g.working.Unlock()
+	g.working <- struct{}{}
+	<-g.working
 }
 
 // merge copies rows: a caller's slices are its own again when its call returns.

@@ -91,10 +91,24 @@ func (s *Store) Populations(ctx context.Context, campaign uint32) ([]aggregate.P
 		all = append(all, p)
 		return err
 	})
+	if err == nil && len(all) > 1 {
+		all, err = s.countOnce(ctx, campaign, all)
+	}
 	if err != nil {
 		return nil, s.failed(err, "read the populations of campaign %d", campaign)
 	}
 	return all, nil
+}
+
+// countOnce has who stands under two memberships count under the stricter one.
+func (s *Store) countOnce(ctx context.Context, campaign uint32, all []aggregate.PopulationCount) ([]aggregate.PopulationCount, error) {
+	var joined []uint16
+	return aggregate.CountOnce(all, func(m aggregate.Member) (people uint64, err error) {
+		joined = append(joined, uint16(m.Opens)<<8|uint16(m.Clicks))
+		args := []any{clickhouse.Named("campaign", campaign), clickhouse.Named("memberships", joined)}
+		err = s.each(reading(ctx), "populations_union", args, func(rows driver.Rows) error { return rows.Scan(&people) })
+		return people, err
+	})
 }
 
 func (s *Store) failed(err error, doing string, args ...any) error {

@@ -44,7 +44,8 @@ func BenchmarkReport(b *testing.B) {
 	if n, err := strconv.Atoi(os.Getenv("MAILBEACON_CAMPAIGNS")); err == nil {
 		campaigns = n
 	}
-	s := open(b, database(b, clickhousetest.Start(b)))
+	server := clickhousetest.Start(b)
+	s := open(b, database(b, server))
 	begin := time.Now()
 	fill(b, s, campaigns)
 	var rows, bytes, parts uint64
@@ -52,6 +53,7 @@ func BenchmarkReport(b *testing.B) {
 	b.Logf("%d campaigns, %d M events, %d rows, %d MB, %d parts, filled in %v", campaigns, campaigns/20, rows, bytes>>20, parts, time.Since(begin).Round(time.Second))
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var took []time.Duration
+	used := serverTicks(b, server)
 	for b.Loop() {
 		c := 1 + uint32(rnd.IntN(campaigns))
 		start := time.Now()
@@ -62,6 +64,7 @@ func BenchmarkReport(b *testing.B) {
 			b.Fatalf("campaign %d: %+v", c, r)
 		}
 	}
+	reportServer(b, server, used)
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")

@@ -1,10 +1,6 @@
 package clickhouse
 
-import (
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-
-	"mailbeacon/ingest/aggregate"
-)
+import "mailbeacon/ingest/aggregate"
 
 // The kinds of rows in the table aggregates, by their numbers in the schema.
 const (
@@ -128,18 +124,4 @@ func (r *populationRows) add(p *aggregate.Population) {
 	r.campaign = append(r.campaign, p.Campaign)
 	r.opens, r.clicks = append(r.opens, uint8(p.Member.Opens)), append(r.clicks, uint8(p.Member.Clicks))
 	r.hashes = append(r.hashes, p.Hashes)
-}
-
-// appendColumn hands a whole column to a batch.
-func appendColumn(b driver.Batch, i int, column any) error {
-	lists, ok := column.([][]uint64)
-	if !ok {
-		return b.Column(i).Append(column)
-	}
-	for _, list := range lists { // at once they would go through reflection
-		if err := b.Column(i).AppendRow(list); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -79,8 +79,13 @@ func ours() ([]migration, error) {
 	return migrations(sub)
 }
 
-// The deduplication window must outlive a commit's deadline: it is in commits of all partitions.
-const deduplicationWindow = 10_000
+// A token must be remembered for as long as a commit that starts from its offset may be on its way: the
+// time of arrival, and five minutes that a server waits for the rest of an insert. The window is
+// counted in commits of all partitions; in the keeper each of them is a node.
+const (
+	deduplicationWindow           = 100_000
+	replicatedDeduplicationWindow = 10_000
+)
 
 // dialect fills the placeholders of a migration.
 type dialect struct {
@@ -108,7 +113,7 @@ func (d dialect) Engine(name string) string {
 // Deduplication is how long the tokens of commits are remembered.
 func (d dialect) Deduplication() string {
 	if d.replicated {
-		return fmt.Sprintf("replicated_deduplication_window = %d, replicated_deduplication_window_seconds = %d", deduplicationWindow, 7*24*60*60)
+		return fmt.Sprintf("replicated_deduplication_window = %d, replicated_deduplication_window_seconds = %d", replicatedDeduplicationWindow, 7*24*60*60)
 	}
 	return fmt.Sprintf("non_replicated_deduplication_window = %d", deduplicationWindow)
 }

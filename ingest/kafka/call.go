@@ -78,7 +78,6 @@ type fetched struct {
 type record struct {
 	offset     int64
 	key, value []byte
-	control    bool // a mark of Kafka's own
 }
 
 // readBuffer is room for a record's bytes, to be used again.

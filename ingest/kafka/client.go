@@ -185,9 +185,9 @@ func (k *Client) unreachable(err error) error {
 	}
 	hint := "is it the right address, and does the broker run?"
 	switch {
-	case k.c.TLS != nil && strings.Contains(err.Error(), "tls: "):
+	case k.c.TLS != nil && (closed(err) || strings.Contains(err.Error(), "tls: ")):
 		hint = "tls is set; does the broker speak TLS at this port?"
-	case k.c.TLS == nil && closed(err):
+	case closed(err):
 		hint = "tls and sasl: the broker hung up; does it want TLS, or SASL, at this port?"
 	}
 	return fmt.Errorf("kafka: brokers: no answer from %s; %s: %w", k.brokers(), hint, err)

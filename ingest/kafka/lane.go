@@ -41,6 +41,7 @@ func (l *lane) ship(ctx, hard context.Context) error {
 			}
 			return l.o.fail("after produce")
 		}
+		l.frame = nil // the library may still read it
 		l.status.retries.Add(1)
 		l.status.fault(err)
 		if tries == 0 {

@@ -5,6 +5,7 @@ import (
 	"hash/fnv"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,13 +15,20 @@ import (
 func TestMain(m *testing.M) { os.Exit(kafkatest.Main(m)) }
 
 // patience is how long anything may take before a test fails.
-const patience = 60 * time.Second
+const patience = 30 * time.Second
 
-// topicFor is a topic's name for a test, or for a folder of it.
-func topicFor(s string) string {
+// topicFor is the name of the topic that belongs to a place.
+func topicFor(place string) string {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s %d", s, os.Getpid())
+	fmt.Fprintf(h, "%s %d", place, os.Getpid())
 	return fmt.Sprintf("test-%016x", h.Sum64())
+}
+
+var topics atomic.Int64
+
+// newTopic is a topic's name that no other test has, nor another run of this one.
+func newTopic(tb testing.TB) string {
+	return topicFor(fmt.Sprintf("%s %d %d", tb.Name(), topics.Add(1), time.Now().UnixNano()))
 }
 
 func client(tb testing.TB, c Config) *Client {

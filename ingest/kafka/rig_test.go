@@ -43,11 +43,8 @@ type rig struct {
 	fresh   atomic.Bool
 	fail    func(step string) error
 
-	acked [campaigns]atomic.Uint64 // by campaign, from 1
-	folds struct {
-		stop context.CancelFunc
-		all  sync.WaitGroup
-	}
+	clients []*Client
+	acked   [campaigns]atomic.Uint64 // by campaign, from 1
 }
 
 const campaigns = 5
@@ -56,9 +53,17 @@ func newRig(t *testing.T, c Config, partitions int) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir(), config: c, store: storetest.NewMemory(), consent: everybody{}}
 	r.fresh.Store(true)
-	r.topic = ensure(t, client(t, c), EventsTopic(topicFor(t.Name()), partitions, 0, 0))
+	r.topic = ensure(t, r.client(), EventsTopic(newTopic(t), partitions, 0, 0))
 	r.openSpool()
 	return r
+}
+
+// client makes a client of the rig's, to be closed with it.
+func (r *rig) client() *Client {
+	r.t.Helper()
+	k := client(r.t, r.config)
+	r.clients = append(r.clients, k)
+	return k
 }
 
 // openSpool opens the spool of the rig, as an edge does that starts.
@@ -122,7 +127,7 @@ func (r *rig) newShipper(k *Client) *Shipper {
 // ship runs a shipper until it is told to stop, which returns how it ended.
 func (r *rig) ship() (s *Shipper, stop func() error) {
 	r.t.Helper()
-	s = r.newShipper(client(r.t, r.config))
+	s = r.newShipper(r.client())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
@@ -178,7 +183,7 @@ func (r *rig) quarantine() *Quarantine {
 func (r *rig) fold() (stop func()) {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	k, q := client(r.t, r.config), r.quarantine()
+	k, q := r.client(), r.quarantine()
 	var all sync.WaitGroup
 	for p := range r.topic.Partitions {
 		run := r.runner(k, r.topic, p, q)
@@ -196,7 +201,7 @@ func (r *rig) fold() (stop func()) {
 // awaitFolded waits until all that is in the topic is counted.
 func (r *rig) awaitFolded() {
 	r.t.Helper()
-	k := client(r.t, r.config)
+	k := r.client()
 	eventually(r.t, "everything is counted", func() bool {
 		for p := range r.topic.Partitions {
 			_, next, err := k.bounds(r.t.Context(), r.topic.Name, p)
@@ -238,7 +243,7 @@ func (r *rig) check() {
 // acknowledged: what was shipped again.
 func (r *rig) repeated() (records int, events int) {
 	r.t.Helper()
-	k := client(r.t, r.config)
+	k := r.client()
 	for p := range r.topic.Partitions {
 		for offset := int64(0); ; {
 			f, err := k.fetch(r.t.Context(), place{r.topic.Name, p, offset}, fetchLimits{bytes: 1 << 20, wait: time.Millisecond})

@@ -193,7 +193,11 @@ func (s *Shipper) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ship: open the spool at %d: %w", s.cur.next, err)
 	}
-	defer r.Close()
+	defer func() {
+		if err := r.Close(); err != nil {
+			s.o.Logger.Warn("closing the spool's reader failed", "error", err)
+		}
+	}()
 	for retry := (backoff{}); ; {
 		err := s.round(ctx, hard, r)
 		switch {

@@ -165,9 +165,10 @@ func (k *Client) create(ctx context.Context, s TopicSpec) error {
 	if s.Replicas >= 3 {
 		c.ConfigEntries = append(c.ConfigEntries, kafkago.ConfigEntry{ConfigName: minInSync, ConfigValue: "2"})
 	}
-	r, err := k.client.CreateTopics(ctx, &kafkago.CreateTopicsRequest{Topics: []kafkago.TopicConfig{c}})
-	if err == nil {
-		err = r.Errors[s.Name]
+	err := k.tryCreate(ctx, c)
+	// A cluster that has only just started does not know its brokers yet.
+	for try := 0; try < creationTries && (notWritten(err) || errors.Is(err, kafkago.NotController)) && pause(ctx, creationPause); try++ {
+		err = k.tryCreate(ctx, c)
 	}
 	if err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
 		if errors.Is(err, kafkago.InvalidReplicationFactor) {
@@ -176,6 +177,14 @@ func (k *Client) create(ctx context.Context, s TopicSpec) error {
 		return fmt.Errorf("kafka: make topic %s: %w", s.Name, k.denied(err, "topic "+s.Name, "Create"))
 	}
 	return nil
+}
+
+func (k *Client) tryCreate(ctx context.Context, c kafkago.TopicConfig) error {
+	r, err := k.client.CreateTopics(ctx, &kafkago.CreateTopicsRequest{Topics: []kafkago.TopicConfig{c}})
+	if err != nil {
+		return err
+	}
+	return r.Errors[c.Topic]
 }
 
 // created waits until every broker that is asked knows a new topic.

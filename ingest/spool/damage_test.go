@@ -293,24 +293,31 @@ func TestIdentity(t *testing.T) {
 		spoil func(d *faultfs.FS, names []string)
 		want  result
 		kept  bool // something must be kept as .bad
+		lost  bool // it is refused unless the loss is accepted
 	}{
-		{"untouched", func(*faultfs.FS, []string) {}, result{true, true, false}, false},
-		{"identity gone", func(d *faultfs.FS, _ []string) { d.Delete(at(spool.IdentityName)) }, result{true, true, false}, false},
-		{"identity damaged", func(d *faultfs.FS, _ []string) { d.Put(at(spool.IdentityName), []byte("?")) }, result{true, true, false}, true},
-		{"identity of no version", func(d *faultfs.FS, _ []string) { d.Put(at(spool.IdentityName), spool.IdentityFile(1, 2, 0)) }, result{true, true, false}, true},
+		{"untouched", func(*faultfs.FS, []string) {}, result{true, true, false}, false, false},
+		{"identity gone", func(d *faultfs.FS, _ []string) { d.Delete(at(spool.IdentityName)) }, result{true, true, false}, false, false},
+		{"identity damaged", func(d *faultfs.FS, _ []string) { d.Put(at(spool.IdentityName), []byte("?")) }, result{true, true, false}, true, false},
+		{"identity of no version", func(d *faultfs.FS, _ []string) { d.Put(at(spool.IdentityName), spool.IdentityFile(1, 2, 0)) }, result{true, true, false}, true, false},
 		{"segments gone", func(d *faultfs.FS, names []string) {
 			for _, n := range names {
 				d.Delete(at(n))
 			}
-		}, result{true, false, true}, false},
+		}, result{true, false, true}, false, true},
+		{"segments gone and identity damaged", func(d *faultfs.FS, names []string) {
+			for _, n := range names {
+				d.Delete(at(n))
+			}
+			d.Put(at(spool.IdentityName), []byte("?"))
+		}, result{false, false, true}, true, true},
 		{"everything gone", func(d *faultfs.FS, names []string) {
 			for _, n := range append(names, spool.IdentityName) {
 				d.Delete(at(n))
 			}
-		}, result{false, false, true}, false},
+		}, result{false, false, true}, false, true},
 		{"a stranger's segment", func(d *faultfs.FS, _ []string) {
 			d.Put(at(spool.SegmentName(9000)), spool.SegmentHeader(1, 2, 9000, 1))
-		}, result{true, true, false}, true},
+		}, result{true, true, false}, true, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -320,7 +327,19 @@ func TestIdentity(t *testing.T) {
 			_, names := segments(t, disk)
 			tt.spoil(disk, names)
 			o := modelOptions(disk)
-			o.Next = perSegment + 20
+			o.Next, o.Known = perSegment+20, true
+			if err := spool.CheckLost(disk, modelDir, true); errors.Is(err, spool.ErrLost) != tt.lost {
+				t.Fatalf("CheckLost = %v", err)
+			}
+			if before := contents(t, disk); tt.lost {
+				if _, _, err := spool.Open(o); !errors.Is(err, spool.ErrLost) {
+					t.Fatalf("Open = %v", err)
+				}
+				if after := contents(t, disk); after != before {
+					t.Fatalf("the refused folder was changed from\n%s to\n%s", before, after)
+				}
+				o.AcceptLoss = true
+			}
 			s, rec := open(t, o)
 			gotEdge, gotEpoch := s.Identity()
 			if got := (result{gotEdge == edge, gotEdge == edge && gotEpoch == epoch, rec.NewEpoch}); got != tt.want {

@@ -53,7 +53,9 @@ func exampleFolder(t *testing.T) map[string][]byte {
 	synctest.Test(t, func(t *testing.T) {
 		disk := faultfs.New(1)
 		disk.Put(at(spool.IdentityName), spool.IdentityFile(0x1122334455667789, 1, 1))
-		s, _ := open(t, modelOptions(disk))
+		o := modelOptions(disk)
+		o.AcceptLoss = true // an identity without a segment is one
+		s, _ := open(t, o)
 		synctest.Wait() // the segment is prepared
 		now := time.Now().UnixMilli()
 		click := event.Event{

@@ -85,12 +85,15 @@ type recovery struct {
 	*Recovery
 	s    *Spool
 	segs []found
+	// unnamed: the folder is new and has no identity file yet.
+	unnamed bool
 }
 
 // Open opens a spool folder, creating it where it is missing, and brings it in order: the torn end of the
 // last segment is cut off, what else is damaged is kept aside and told. A disk that can be read and takes no
-// writes for want of space or by a fault does not keep it from opening: the spool is then unhealthy until it does. Errors: ErrNewer, with
-// nothing changed; a folder that may not be written; a folder or segment that can't be read.
+// writes for want of space or by a fault does not keep it from opening, unless the folder is new: the spool is then unhealthy
+// until it does. Errors: ErrNewer and ErrLost, with nothing changed; a folder that may not be written; a folder or segment
+// that can't be read.
 func Open(o Options) (*Spool, Recovery, error) {
 	start := time.Now()
 	if err := o.complete(); err != nil {
@@ -112,21 +115,32 @@ func Open(o Options) (*Spool, Recovery, error) {
 	if err := r.run(); err != nil {
 		return nil, *r.Recovery, err
 	}
-	if err := s.start(r.Next); err != nil {
+	if err := s.start(r.Next, r.unnamed); err != nil {
 		return nil, *r.Recovery, err
 	}
 	r.Took = time.Since(start)
 	return s, *r.Recovery, nil
 }
 
-// start opens the first segment to write to and lets the goroutines run.
-func (s *Spool) start(next uint64) error {
+// start opens the first segment to write to and lets the goroutines run. An unnamed folder gets its identity now: after
+// its first segment, so that an identity without any segment is a loss and never a start that was cut short.
+func (s *Spool) start(next uint64, unnamed bool) error {
 	s.durable.Store(next)
 	c := &committer{s: s, next: next, retry: time.NewTimer(time.Hour)}
 	c.retry.Stop()
-	if err := c.roll(); err != nil {
+	err := c.roll()
+	if err == nil && unnamed {
+		if err := s.writeIdentity(s.id); err != nil {
+			c.abandon()
+			return err
+		}
+	}
+	if err != nil {
 		if forbidden(err) {
 			return fmt.Errorf("spool: folder %s may not be written to: %w", s.dir, err)
+		}
+		if unnamed {
+			return fmt.Errorf("spool: begin folder %s: %w", s.dir, err)
 		}
 		_ = s.fail(err)
 		c.failures = 1
@@ -148,10 +162,7 @@ func forbidden(err error) bool {
 
 func (r *recovery) run() error {
 	s := r.s
-	if err := s.fs.MkdirAll(s.dir); err != nil {
-		return fmt.Errorf("spool: create folder %s: %w", s.dir, err)
-	}
-	// First look at everything and change nothing: the folder may be a newer version's.
+	// First look at everything and change nothing: the folder may be a newer version's, or robbed.
 	junk, err := r.survey()
 	if err != nil {
 		return err
@@ -159,6 +170,12 @@ func (r *recovery) run() error {
 	id, found, err := readIdentity(s.fs, s.path(identityName))
 	if err != nil && !errors.Is(err, errIdentity) {
 		return err
+	}
+	if r.Fresh && (found || s.opt.Known) && !s.opt.AcceptLoss {
+		return lost(s.dir, found)
+	}
+	if err := s.fs.MkdirAll(s.dir); err != nil {
+		return fmt.Errorf("spool: create folder %s: %w", s.dir, err)
 	}
 	if err := r.identify(id, found, err); err != nil {
 		return err
@@ -187,6 +204,9 @@ func (r *recovery) survey() (junk []string, err error) {
 	s := r.s
 	r.Fresh = true
 	names, err := s.fs.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("spool: list folder %s: %w", s.dir, err)
 	}
@@ -257,11 +277,12 @@ func (r *recovery) identify(id identity, found bool, fault error) error {
 	s, now := r.s, time.Now()
 	s.id = id
 	sound := found && fault == nil
+	r.unnamed = r.Fresh && !found
 	switch {
 	case sound && !r.Fresh:
 		return nil
 	case sound:
-		// The segments are gone, and with them the knowledge of which numbers were used.
+		// The segments are gone, which was accepted, and with them the knowledge of which numbers were used.
 		s.id.epoch, r.NewEpoch = nextEpoch(id.epoch, now), true
 	default:
 		s.id, r.NewEpoch = newIdentity(now), true
@@ -279,6 +300,9 @@ func (r *recovery) identify(id identity, found bool, fault error) error {
 			return fmt.Errorf("spool: set the damaged identity file aside: %w", err)
 		}
 		r.note("the identity file was damaged and is kept as %s", bad)
+	}
+	if r.unnamed {
+		return nil
 	}
 	return s.writeIdentity(s.id)
 }

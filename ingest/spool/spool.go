@@ -61,6 +61,12 @@ type Options struct {
 	FS FS
 	// SegmentBytes is the size of a segment, 8 MiB by default, 4 KiB to 1 GiB.
 	SegmentBytes int64
+	// Known says that this folder was opened before, as the consumer's own progress shows. If it holds no segment
+	// now, Open refuses it with ErrLost in place of beginning anew.
+	Known bool
+	// AcceptLoss opens a folder that would be refused with ErrLost: a new epoch begins, and what was in the segments is
+	// given up.
+	AcceptLoss bool
 	// Next is a lower bound of the next sequence number: where the consumer's own progress stands. Numbers
 	// below it are never handed out (again), even where the folder was lost.
 	Next uint64

@@ -183,20 +183,28 @@ func (s *Counts) Counts(ctx context.Context, campaign uint32) ([]aggregate.Count
 // Populations implements aggregate.Reader.
 func (s *Counts) Populations(ctx context.Context, campaign uint32) ([]aggregate.PopulationCount, error) {
 	var all []aggregate.PopulationCount
+	sets := map[aggregate.Member]sketch{}
 	err := each(ctx, s.d.read("populations_get"), []any{campaign}, func(rows *sql.Rows) error {
-		var p aggregate.PopulationCount
+		var m aggregate.Member
 		var stored sql.RawBytes
-		if err := rows.Scan((*uint8)(&p.Member.Opens), (*uint8)(&p.Member.Clicks), &stored); err != nil {
+		if err := rows.Scan((*uint8)(&m.Opens), (*uint8)(&m.Clicks), &stored); err != nil {
 			return err
 		}
 		sk, err := parseSketch(stored)
 		if err != nil {
 			return err
 		}
-		p.People = sk.count()
-		all = append(all, p)
+		sets[m] = sk
+		all = append(all, aggregate.PopulationCount{Member: m, People: sk.count()})
 		return nil
 	})
+	if err == nil {
+		union := newSketch()
+		all, err = aggregate.CountOnce(all, func(m aggregate.Member) (uint64, error) {
+			err := union.merge(sets[m])
+			return union.count(), err
+		})
+	}
 	if err != nil {
 		return nil, s.failed(err, "read the populations of campaign %d", campaign)
 	}

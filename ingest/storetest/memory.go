@@ -185,11 +185,25 @@ func (m *Memory) Populations(ctx context.Context, campaign uint32) ([]aggregate.
 		return nil, err
 	}
 	defer m.mu.Unlock()
-	var all []aggregate.PopulationCount
+	// Not by aggregate.CountOnce, which is to be checked against this: by each person's strictest.
+	strictest := map[uint64]aggregate.Member{}
 	for k, s := range m.population {
-		if k.campaign == campaign && len(s) > 0 {
-			all = append(all, aggregate.PopulationCount{Member: k.Member, People: uint64(len(s))})
+		if k.campaign != campaign {
+			continue
 		}
+		for who := range s {
+			if have, ok := strictest[who]; !ok || aggregate.Stricter(k.Member, have) < 0 {
+				strictest[who] = k.Member
+			}
+		}
+	}
+	people := map[aggregate.Member]uint64{}
+	for _, member := range strictest {
+		people[member]++
+	}
+	var all []aggregate.PopulationCount
+	for member, n := range people {
+		all = append(all, aggregate.PopulationCount{Member: member, People: n})
 	}
 	return all, nil
 }

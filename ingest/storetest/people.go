@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"testing"
 
 	"mailbeacon/ingest/aggregate"
@@ -120,5 +121,41 @@ func populations(t *testing.T, f *fixture) {
 		t.Errorf("population %v, %v", p, err)
 	} else {
 		f.within(t, name(50_000), p[0].People, 50_000)
+	}
+}
+
+// populationsOverlap: who was minted for twice, with a choice in between, counts once, under the stricter of both.
+func populationsOverlap(t *testing.T, f *fixture) {
+	measured, refused := aggregate.Member{}, aggregate.Member{Opens: event.OptedOut, Clicks: event.OptedOut}
+	half := aggregate.Member{Clicks: event.OptedOut}
+	for campaign, c := range []struct {
+		measured, half, refused [2]int // from, to, of the same people
+		want                    map[aggregate.Member]uint64
+	}{
+		{measured: [2]int{0, 10}, refused: [2]int{7, 10}, want: map[aggregate.Member]uint64{measured: 7, refused: 3}},
+		{measured: [2]int{0, 10}, refused: [2]int{0, 10}, want: map[aggregate.Member]uint64{refused: 10}},
+		{measured: [2]int{0, 10}, half: [2]int{5, 12}, refused: [2]int{8, 11}, want: map[aggregate.Member]uint64{measured: 5, half: 4, refused: 3}},
+		{measured: [2]int{0, 40_000}, refused: [2]int{40_000, 40_100}, want: map[aggregate.Member]uint64{measured: 40_000, refused: 100}},
+		{measured: [2]int{0, 50_000}, refused: [2]int{40_000, 60_000}, want: map[aggregate.Member]uint64{measured: 40_000, refused: 20_000}},
+	} {
+		number := uint32(campaign + 1)
+		who := hashes(7, 60_000)
+		for member, part := range map[aggregate.Member][2]int{measured: c.measured, half: c.half, refused: c.refused} {
+			p := []aggregate.Population{{Campaign: number, Member: member, Hashes: who[part[0]:part[1]]}}
+			if err := f.AddPopulation(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := f.Populations(t.Context(), number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		people := map[aggregate.Member]uint64{}
+		for _, p := range got {
+			people[p.Member] += p.People
+		}
+		for _, member := range []aggregate.Member{measured, half, refused} {
+			f.within(t, fmt.Sprintf("case %d, %+v", number, member), people[member], c.want[member])
+		}
 	}
 }

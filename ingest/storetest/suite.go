@@ -41,6 +41,7 @@ func Run(t *testing.T, b Backend) {
 		"Uniques":                uniques,
 		"Accuracy":               accuracy,
 		"Populations":            populations,
+		"PopulationsOverlap":     populationsOverlap,
 		"PopulationsConcurrent":  populationsConcurrent,
 		"EmptyCommitMovesOffset": emptyCommit,
 		"Model":                  model,

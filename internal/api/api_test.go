@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -110,6 +111,51 @@ func TestMessageAndReport(t *testing.T) {
 	good(t, h.get(t, "/v1/campaigns/spring/report"), 200, &r)
 	if r.Campaign != "spring" || r.Delivered != 1 || r.Trackable != 1 || len(r.Links) != 1 || r.Links[0].URL != "https://example.com/1" {
 		t.Errorf("%+v", r)
+	}
+}
+
+// What the sender should know comes with the mail: here that the campaign has very many links.
+func TestMessageWarns(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	good(t, h.post(t, "/v1/campaigns", `{"name":"spring"}`), 201, nil)
+	var html strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&html, `<a href="https://example.com/%d">x</a>`, i)
+	}
+	body, err := json.Marshal(api.MailRequest{To: "anna@example.com", HTML: html.String()})
+	must(t, err)
+	var m api.Mail
+	good(t, h.post(t, "/v1/campaigns/spring/messages", string(body)), 200, &m)
+	if m.Links != 1000 || !slices.ContainsFunc(m.Warnings, func(w api.MailWarning) bool {
+		return w.Code == "many_links" && strings.Contains(w.Text, "differ from person to person")
+	}) {
+		t.Errorf("%d links, %+v", m.Links, m.Warnings)
+	}
+}
+
+// Who was minted for before and after a refusal is one of the ten who got mail, not two.
+func TestMintedTwiceWithARefusalBetween(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	good(t, h.post(t, "/v1/campaigns", `{"name":"spring"}`), 201, nil)
+	var people strings.Builder
+	for i := range 10 {
+		fmt.Fprintf(&people, "{\"to\":\"p%d@example.com\"}\n", i)
+	}
+	for range 2 {
+		if a := h.recipients(t, strings.NewReader(people.String())); a.status != 200 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		for i := range 3 {
+			good(t, h.post(t, "/v1/consent", fmt.Sprintf(`{"subject":"p%d@example.com","opens":"refused","clicks":"refused"}`, i)), 200, nil)
+		}
+	}
+	good(t, h.post(t, "/v1/campaigns/spring/deliveries", `{"id":"b1","delivered":10}`), 200, nil)
+	var r report.Report
+	good(t, h.get(t, "/v1/campaigns/spring/report"), 200, &r)
+	if r.Trackable != 7 || r.Untracked["opted_out"] != 3 || r.Opens.Trackable != 7 || r.Clicks.Trackable != 7 {
+		t.Errorf("trackable %d of %d opens and %d clicks, untracked %v", r.Trackable, r.Opens.Trackable, r.Clicks.Trackable, r.Untracked)
 	}
 }
 

@@ -26,13 +26,13 @@ type Mail struct {
 	Tracking       mint.Tracking     `json:"tracking"`
 	Links          int               `json:"links" doc:"links in the mail that are counted"`
 	Kept           map[string]int    `json:"kept,omitempty" doc:"links left as they are, by reason"`
-	Warnings       []MailWarning     `json:"warnings,omitempty" doc:"what the sender should know"`
+	Warnings       []MailWarning     `json:"warnings,omitempty" doc:"what the sender should know: each code once"`
 }
 
 // MailWarning is something that the sender should know.
 type MailWarning struct {
-	Code string `json:"code" example:"clipped"`
-	Text string `json:"text"`
+	Code string `json:"code" doc:"a word for programs" example:"many_links"`
+	Text string `json:"text" doc:"the same as a sentence for people"`
 }
 
 // mailLimit bounds a request for a mail: 32 MiB, which base64 makes a third more.
@@ -41,10 +41,10 @@ const mailLimit = 44 << 20
 func (a *API) routeMint() {
 	register(a, operation{
 		id: "render-message", method: http.MethodPost, path: "/v1/campaigns/{name}/messages",
-		summary: "Make one person's mail", errors: []int{404, 409}, body: new(MailRequest), limit: mailLimit,
+		summary: "Make one person's mail", errors: []int{404}, body: new(MailRequest), limit: mailLimit,
 		detail: "Puts in the pixel and counted links, as far as the person agreed, and leaves every other byte alone. " +
-			"Links that the campaign does not know are registered. For people who refused, or who read plain text, " +
-			"the content comes back as it was given.",
+			"Links that the campaign does not know are registered; once it has as many as it can have, further ones stay as they " +
+			"are and a warning says so. For people who refused, or who read plain text, the content comes back as it was given.",
 	}, a.renderMessage)
 	a.routeRecipients()
 }

@@ -139,6 +139,9 @@ func (w *Writer) AddLink(ctx context.Context, name string, l Link) (Link, error)
 // AddLinks registers links in one step, and returns each with its number. A link with the same URL
 // and label is not registered twice: the one that is there is returned, unless another advertiser
 // is asked for, or one is hidden and the other is not. Finding all of them costs no turn and no record.
+//
+// Where numbers run out, ErrFull comes wrapped together with the links: those that are there or still got
+// a number have it, the others have number 0. Of no other error do links come.
 func (w *Writer) AddLinks(ctx context.Context, name string, wanted []Link) ([]Link, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
@@ -156,6 +159,9 @@ func (w *Writer) AddLinks(ctx context.Context, name string, wanted []Link) ([]Li
 	if missing == 0 {
 		return found, nil
 	}
+	if w.registry.nextLink(number) > MaxLinks { // for good: a turn would change nothing
+		return found, full()
+	}
 	ctx, done, err := w.take(ctx)
 	if err != nil {
 		return nil, err
@@ -169,9 +175,9 @@ func (w *Writer) AddLinks(ctx context.Context, name string, wanted []Link) ([]Li
 		if try == attempts {
 			return nil, fmt.Errorf("add links to campaign %q: %w", name, errRivals)
 		}
-		proposed, err := w.propose(number, found)
-		if err != nil {
-			return nil, err
+		proposed := w.propose(number, found)
+		if len(proposed) == 0 && len(lost) == 0 {
+			return found, full()
 		}
 		records := lost
 		for _, p := range proposed {
@@ -196,8 +202,10 @@ type proposal struct {
 	link   *link
 }
 
-// propose gives numbers to what was not found, the same to what is the same.
-func (w *Writer) propose(campaign uint32, links []Link) ([]proposal, error) {
+func full() error { return fmt.Errorf("add a link to a campaign of %d: %w", MaxLinks, ErrFull) }
+
+// propose gives numbers to what was not found, as far as there are any, the same to what is the same.
+func (w *Writer) propose(campaign uint32, links []Link) []proposal {
 	var proposed []proposal
 	next := w.registry.nextLink(campaign)
 	seen := map[Link]bool{}
@@ -207,12 +215,12 @@ func (w *Writer) propose(campaign uint32, links []Link) ([]proposal, error) {
 		}
 		seen[l] = true
 		if next > MaxLinks {
-			return nil, fmt.Errorf("add a link to a campaign of %d: %w", MaxLinks, ErrFull)
+			break
 		}
 		proposed = append(proposed, proposal{uint16(next), newLink(l, newID())})
 		next++
 	}
-	return proposed, nil
+	return proposed
 }
 
 // lost returns the records of rivals who hold numbers that were proposed.

@@ -225,6 +225,33 @@ func TestNumbersRunOut(t *testing.T) {
 	}
 }
 
+// Who asks for more links than there are numbers left gets those numbers, and is told.
+func TestLinksGetWhatNumbersAreLeft(t *testing.T) {
+	t.Parallel()
+	log := control.NewMemory()
+	w, r := office(t, log)
+	_, err := log.Append(t.Context(),
+		control.Record{Kind: control.KindCampaign, Key: "a", Body: []byte(campaignJSON(1, "", 1))},
+		control.Record{Kind: control.KindLink, Key: linkKey("a", MaxLinks-2), Body: []byte(linkJSON("x", "http://x.example", false))})
+	must(t, err)
+	must(t, w.follower.WaitApplied(t.Context(), 2))
+	links := []Link{{URL: "http://a.example"}, {URL: "http://x.example"}, {URL: "http://b.example"}, {URL: "http://c.example"}, {URL: "http://a.example"}}
+	for range 2 { // the second time there is none left at all
+		got, err := w.AddLinks(t.Context(), "a", links)
+		if !errors.Is(err, ErrFull) || len(got) != len(links) {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		for i, want := range []uint16{MaxLinks - 1, MaxLinks - 2, MaxLinks, 0, MaxLinks - 1} {
+			if got[i].Number != want || got[i].URL != links[i].URL {
+				t.Errorf("%d: %+v, want number %d", i, got[i], want)
+			}
+		}
+	}
+	if n := head(t, log); n != 4 || len(r.Links(1)) != 3 {
+		t.Errorf("%d entries, links %+v", n, r.Links(1))
+	}
+}
+
 // ambush lets a rival be first: before runs once, ahead of the next append.
 type ambush struct {
 	control.Log

@@ -48,6 +48,7 @@ func TestDefaults(t *testing.T) {
 		Data: "mailbeacon-data", Listen: ":8080", Admin: "127.0.0.1:8081", Basis: consent.BasisSubject,
 		ClassifyWindow: 15 * time.Second, CommitInterval: time.Second, SegmentBytes: spool.DefaultSegmentBytes,
 		MaxConns: 16384, MaxConnsPerIP: 1024, StopTimeout: 10 * time.Second, LogFormat: LogText, LogLevel: slog.LevelInfo,
+		Topics: "mailbeacon", Partitions: 12, Group: "mailbeacon", Compress: "lz4",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -78,19 +79,25 @@ func TestEverySettingHasEverySource(t *testing.T) {
 		"classify-window": "1s", "commit-interval": "2s", "segment-bytes": "1MiB", "trusted-proxies": "10.0.0.0/8",
 		"apple-egress": write(t, ""), "data-centres": write(t, ""), "max-conns": "7", "max-conns-per-ip": "8",
 		"stop-timeout": "9s", "log-format": "json", "log-level": "debug",
+		"kafka": "kafka://a", "clickhouse": "clickhouse://a/b", "keyring": write(t, ""), "topics": "other", "partitions": "3", "replicas": "2",
+		"group": "others", "compression": "zstd",
 	}
-	var args, environ []string
+	var args, environ, others []string
 	var file strings.Builder
 	for _, s := range Settings() {
 		v, ok := values[s.Name]
 		if !ok {
 			t.Fatalf("no value for %s", s.Name)
 		}
-		args = append(args, "--"+s.Name+"="+v)
+		if s.of(Serve) {
+			args = append(args, "--"+s.Name+"="+v)
+		} else { // what other roles have can come from where roles share settings
+			others = append(others, s.Env()+"="+v)
+		}
 		environ = append(environ, s.Env()+"="+v)
 		file.WriteString(s.Name + ": '" + v + "'\n")
 	}
-	byFlag, err := load(t, args, nil)
+	byFlag, err := load(t, args, others)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +116,36 @@ func TestEverySettingHasEverySource(t *testing.T) {
 	for i := range v.NumField() {
 		if v.Field(i).IsZero() {
 			t.Errorf("no setting reaches %s", v.Type().Field(i).Name)
+		}
+	}
+}
+
+func TestRoles(t *testing.T) {
+	t.Parallel()
+	ring := write(t, "{}")
+	for _, c := range []struct {
+		role Role
+		args []string
+		says string // "": it is right
+	}{
+		{Edge, []string{"--kafka", "kafka://a", "--keyring", ring}, ""},
+		{Edge, []string{"--keyring", ring}, "setting --kafka is not set; mailbeacon edge needs it"},
+		{Edge, []string{"--kafka", "kafka://a"}, "setting --keyring is not set"},
+		{Edge, []string{"--clickhouse", "clickhouse://a/b"}, "unknown flag: --clickhouse"},
+		{Consume, []string{"--kafka", "kafka://a"}, "setting --clickhouse is not set"},
+		{Consume, []string{"--kafka", "kafka://a", "--clickhouse", "clickhouse://a/b", "--group", "x y"}, "setting --group is \"x y\""},
+		{Consume, []string{"--listen", ":1"}, "unknown flag: --listen"},
+		{Admin, []string{"--kafka", "kafka://a", "--clickhouse", "clickhouse://a/b", "--keyring", ring, "--partitions", "0"}, "setting --partitions"},
+		{Admin, []string{"--kafka", "kafka://a", "--clickhouse", "clickhouse://a/b", "--keyring", "/nowhere/ring"}, "setting --keyring can't be read"},
+	} {
+		fs := pflag.NewFlagSet(string(c.role), pflag.ContinueOnError)
+		Flags(fs, c.role)
+		err := fs.Parse(c.args)
+		if err == nil {
+			_, err = Load(fs, nil, c.role)
+		}
+		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s %v: %v, want %q", c.role, c.args, err, c.says)
 		}
 	}
 }

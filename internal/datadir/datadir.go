@@ -106,8 +106,12 @@ func (d *Dir) takeLock() error {
 	return nil
 }
 
-// owner names the process in the lock file; it is only as true as that process left it.
+// owner names the process in the lock file; it is only as true as that process left it. Who only
+// looks writes nothing there.
 func (d *Dir) owner(f *os.File) string {
+	if unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) == nil {
+		return " (somebody looks at it: `mailbeacon doctor`)"
+	}
 	b := make([]byte, 20)
 	n, _ := f.ReadAt(b, 0)
 	if pid, err := strconv.Atoi(strings.TrimSpace(string(b[:n]))); err == nil {
@@ -134,28 +138,38 @@ func (d *Dir) checkVersion() error {
 	return nil
 }
 
+// Look is a data folder that somebody looks at.
+type Look struct {
+	// InUse: a process has the folder. If none has, none can take it before Close.
+	InUse bool
+	lock  *os.File
+}
+
 // Inspect looks at a data folder without changing anything: whether it is one that this build can
-// use, and whether a process has it now.
-func Inspect(path string) (inUse bool, err error) {
+// use, and whether a process has it now. Several may look at once. The caller closes the Look.
+func Inspect(path string) (*Look, error) {
 	if _, err := os.Stat(filepath.Join(path, versionFile)); err != nil {
-		return false, fmt.Errorf("data folder %s: %w: no %s file in it: %w", path, ErrForeign, versionFile, err)
+		return nil, fmt.Errorf("data folder %s: %w: no %s file in it: %w", path, ErrForeign, versionFile, err)
 	}
 	d := &Dir{path: path}
 	if err := d.checkVersion(); err != nil {
-		return false, err
+		return nil, err
 	}
 	f, err := os.Open(d.Path(lockFile))
 	if err != nil {
-		return false, fmt.Errorf("data folder %s: %w", path, err)
+		return nil, fmt.Errorf("data folder %s: %w", path, err)
 	}
-	defer f.Close()
 	// A shared lock that can't be had is a process's exclusive one.
 	err = unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return true, nil
+	if err != nil && !errors.Is(err, syscall.EWOULDBLOCK) {
+		f.Close()
+		return nil, fmt.Errorf("lock data folder %s: %w", path, err)
 	}
-	return false, err
+	return &Look{InUse: err != nil, lock: f}, nil
 }
+
+// Close lets others have the folder.
+func (l *Look) Close() error { return l.lock.Close() }
 
 // Fresh says whether this Open made the folder.
 func (d *Dir) Fresh() bool { return d.fresh }

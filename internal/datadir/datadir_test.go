@@ -81,6 +81,42 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// Who looks keeps a server out, does not keep out others who look, and changes nothing.
+func TestInspect(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "data")
+	if _, err := Inspect(path); !errors.Is(err, ErrForeign) {
+		t.Fatalf("of nothing: %v", err)
+	}
+	d, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	look, err := Inspect(path)
+	if err != nil || !look.InUse {
+		t.Fatalf("beside a server: %+v, %v", look, err)
+	}
+	look.Close()
+	d.Close()
+	first, err := Inspect(path)
+	if err != nil || first.InUse {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	second, err := Inspect(path)
+	if err != nil || second.InUse {
+		t.Fatalf("beside another look: %+v, %v", second, err)
+	}
+	if _, err := Open(path); !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "doctor") {
+		t.Fatalf("Open meanwhile: %v", err)
+	}
+	first.Close()
+	second.Close()
+	if d, err = Open(path); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+}
+
 func TestOpenAfterACutShortFirstStart(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir()

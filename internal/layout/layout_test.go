@@ -34,7 +34,6 @@ var rules = []struct {
 	{"mailbeacon/ingest/sqlite", []string{"cmd/mailbeacon"}},
 	{"mailbeacon/ingest/kafka", []string{"cmd/mailbeacon"}},
 	{"mailbeacon/ingest/clickhouse", []string{"cmd/mailbeacon"}},
-	{"mailbeacon/ingest/clickhouse", []string{"cmd/mailbeacon"}},
 	{"mailbeacon/internal/engines", []string{
 		"cmd/engines", "internal/engines/kafka", "internal/engines/kafka/kafkatest", "internal/engines/clickhouse", "internal/engines/clickhouse/clickhousetest",
 	}},

@@ -2,6 +2,7 @@ package mint
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -40,11 +41,11 @@ type Message struct {
 	Tracking Tracking
 	Links    int // links that are counted
 	Kept     map[rewrite.Kept]int
-	Warnings []rewrite.Warning
+	Warnings []Warning // each once
 }
 
 // Message makes a person's mail and notes the person in the population. Links that the campaign
-// does not know are registered. Where the person is not to be measured, what was given comes back
+// does not know are registered; where its numbers have run out they stay as they are. Where the person is not to be measured, what was given comes back
 // byte for byte, but for the header fields of EML.
 //
 // The error is campaign.ErrNotFound, *BadAddressError, what rewrite or the registry refuse, or that
@@ -87,8 +88,9 @@ type letter struct {
 	campaign campaign.Campaign
 	plan     plan
 	request  Request
+	ways     ways                     // out, of the mail itself
 	wanted   []campaign.Link          // met in the mail, to be registered
-	numbers  map[campaign.Link]uint16 // of what was met
+	numbers  map[campaign.Link]uint16 // of what was met; 0 for what has none
 }
 
 func (j *letter) write(ctx context.Context) (*Message, error) {
@@ -96,8 +98,12 @@ func (j *letter) write(ctx context.Context) (*Message, error) {
 		Unsubscribe: string(j.m.unsubscribe(nil, j.campaign.Number, j.plan.subject)),
 		Tracking:    j.plan.tracking(),
 	}
-	out.Headers = map[string]string{ListUnsubscribe: "<" + out.Unsubscribe + ">", ListUnsubscribePost: oneClick}
-	if err := j.register(ctx); err != nil {
+	j.ways = j.readWays(j.request.EML)
+	out.Headers = map[string]string{ListUnsubscribe: j.ways.header(out.Unsubscribe), ListUnsubscribePost: oneClick}
+	if len(j.ways.web) > 0 {
+		out.warn(WarnUnsubscribe)
+	}
+	if err := j.register(ctx, out); err != nil {
 		return nil, err
 	}
 	if err := j.writeParts(out); err != nil {
@@ -153,12 +159,14 @@ func (out *Message) add(r *rewrite.Result) {
 		}
 		out.Kept[why] += n
 	}
-	out.Warnings = append(out.Warnings, r.Warnings...)
+	for _, w := range r.Warnings {
+		out.warn(Warning(w))
+	}
 }
 
 // options are those of the second pass, when every link has its number.
 func (j *letter) options() rewrite.Options {
-	o := rewrite.Options{Keep: j.ours, TextLinks: j.request.TextLinks}
+	o := rewrite.Options{Keep: j.stays, TextLinks: j.request.TextLinks}
 	if p := &j.plan; p.measured(p.opens) {
 		o.Pixel = string(j.m.url(nil, token.Open, token.Claims{Campaign: j.campaign.Number, Subject: p.carried(p.opens)}, ".gif"))
 	}
@@ -166,8 +174,8 @@ func (j *letter) options() rewrite.Options {
 		return o
 	}
 	o.Href = func(l rewrite.Link) (string, bool, error) {
-		number, ok := j.numbers[j.asLink(l)]
-		if !ok {
+		number := j.numbers[j.asLink(l)]
+		if number == 0 {
 			return "", false, nil
 		}
 		claims := token.Claims{Campaign: j.campaign.Number, Link: number, Subject: j.plan.carried(j.plan.clicks)}
@@ -176,6 +184,9 @@ func (j *letter) options() rewrite.Options {
 	return o
 }
 
+// stays says whether an address is never exchanged: it is ours already, or a way out.
+func (j *letter) stays(url string) bool { return j.ours(url) || j.ways.leads(url) }
+
 // ours says whether an address is one of our own tokens already: the unsubscribe address above all.
 func (j *letter) ours(url string) bool {
 	rest, ok := strings.CutPrefix(url, j.m.o.PublicURL)
@@ -183,13 +194,13 @@ func (j *letter) ours(url string) bool {
 }
 
 // register walks over the mail a first time and has every link that may be counted registered, in
-// one step.
-func (j *letter) register(ctx context.Context) error {
+// one step. One for which no number is left is no reason not to send the mail: it stays as it is.
+func (j *letter) register(ctx context.Context, out *Message) error {
 	if !j.plan.measured(j.plan.clicks) {
 		return nil
 	}
 	j.numbers = map[campaign.Link]uint16{}
-	o := rewrite.Options{Keep: j.ours, TextLinks: j.request.TextLinks, Href: j.meet}
+	o := rewrite.Options{Keep: j.stays, TextLinks: j.request.TextLinks, Href: j.meet}
 	if _, _, err := rewrite.HTML(nil, []byte(j.request.HTML), o); err != nil {
 		return err
 	}
@@ -206,11 +217,16 @@ func (j *letter) register(ctx context.Context) error {
 	}
 	asked := j.familiar(j.wanted)
 	found, err := j.m.o.Links.AddLinks(ctx, j.name, asked)
-	if err != nil {
+	if errors.Is(err, campaign.ErrFull) {
+		out.warn(WarnNoNumber)
+	} else if err != nil {
 		return fmt.Errorf("register the links of the mail: %w", err)
 	}
 	for i := range found {
 		j.numbers[j.wanted[i]] = found[i].Number
+	}
+	if c, _ := j.m.o.Campaigns.ByName(j.name); c.Links >= manyLinks {
+		out.warn(WarnManyLinks)
 	}
 	return nil
 }

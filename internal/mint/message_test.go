@@ -5,12 +5,16 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"mailbeacon/ingest/event"
+	"mailbeacon/internal/campaign"
 	"mailbeacon/internal/consent"
+	"mailbeacon/internal/control"
 	"mailbeacon/internal/mint"
+	"mailbeacon/internal/rewrite"
 	"mailbeacon/internal/subject"
 )
 
@@ -108,8 +112,64 @@ func TestEMLGetsPixelLinksAndHeaders(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, m.EML)
 		}
 	}
-	if strings.Contains(got, "old@example.com") {
-		t.Errorf("two ways out in\n%s", m.EML)
+	if want := "List-Unsubscribe: <" + m.Unsubscribe + ">, <mailto:old@example.com>\r\n"; !strings.Contains(got, want) {
+		t.Errorf("no %q in\n%s", want, m.EML)
+	}
+}
+
+// The mail's own way out is not counted and not registered, however the two places write it; of its
+// addresses in the header the one to write to stays, behind ours.
+func TestTheMailsOwnWayOutStays(t *testing.T) {
+	t.Parallel()
+	const own = "https://old.example/u?a=1&copy=anna"
+	for name, c := range map[string]struct {
+		header, href string
+		kept         bool
+	}{
+		"same":                    {own, own, true},
+		"entities in the body":    {own, "https://old.example/u?a=1&amp;copy=anna", true},
+		"number in the body":      {own, "https://old.example/u?a=1&#38;copy=anna", true},
+		"entities in the header":  {"https://old.example/u?a=1&amp;copy=anna", own, true},
+		"encoded twice":           {own, "https://old.example/u?a=1&amp;amp;copy=anna", true},
+		"percent-encoding":        {own, "https://old.example/%75?a=1&amp;copy=anna", true},
+		"scheme, case, fragment":  {own, "HTTP://OLD.example/u?a=1&amp;copy=anna#bye", true},
+		"no path":                 {"https://old.example", "https://old.example/", true},
+		"another person's":        {own, "https://old.example/u?a=1&amp;copy=bob", false},
+		"case of the path counts": {own, "https://old.example/U?a=1&amp;copy=anna", false},
+	} {
+		h := newHouse(t, consent.BasisSubject)
+		eml := "From: shop@example.com\r\nList-Unsubscribe: <" + c.header + ">,\r\n <mailto:u@old.example>\r\n" +
+			"List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=b\r\n\r\n" +
+			"--b\r\nContent-Type: text/plain\r\n\r\nleave: " + strings.ReplaceAll(c.href, "&amp;copy", "&copy") + "\r\n" +
+			"--b\r\nContent-Type: text/html\r\n\r\n<body><a href=\"" + c.href + "\">leave</a> <a href=\"https://example.com/\">x</a></body>\r\n--b--\r\n"
+		m := h.message(t, mint.Request{To: "anna@example.com", EML: []byte(eml), TextLinks: true})
+		links := h.registry.Links(h.number)
+		if kept := strings.Contains(string(m.EML), `href="`+c.href+`"`); kept != c.kept || kept && (len(links) != 1 || m.Kept["excluded"] != 2) {
+			t.Errorf("%s: kept %v, registered %+v, %v\n%s", name, kept, links, m.Kept, m.EML)
+		}
+		want := "<" + m.Unsubscribe + ">, <mailto:u@old.example>"
+		got := strings.ReplaceAll(string(m.EML), "\r\n ", " ")
+		if !strings.Contains(got, "List-Unsubscribe: "+want+"\r\n") || m.Headers["List-Unsubscribe"] != want || strings.Count(got, "List-Unsubscribe-Post:") != 1 {
+			t.Errorf("%s: headers %v of\n%s", name, m.Headers, m.EML)
+		}
+		if !slices.Equal(m.Warnings, []mint.Warning{mint.WarnUnsubscribe}) || m.Warnings[0].Explain() == "" {
+			t.Errorf("%s: warnings %q", name, m.Warnings)
+		}
+	}
+}
+
+// A mail that was made before keeps no trace of that: one address of ours, and no warning.
+func TestAMailMadeTwiceHasOneWayOut(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, consent.BasisSubject)
+	eml := "List-Unsubscribe: <mailto:u@old.example>, <mailto:" + strings.Repeat("x", 1000) + "@old.example>, <mailto:\u00fc@old.example>\r\n\r\nhello\r\n"
+	first := h.message(t, mint.Request{To: "anna@example.com", EML: []byte(eml)})
+	again := h.message(t, mint.Request{To: "anna@example.com", EML: first.EML})
+	if want := "<" + first.Unsubscribe + ">, <mailto:u@old.example>"; string(again.EML) != string(first.EML) || again.Headers["List-Unsubscribe"] != want {
+		t.Errorf("%q\n%s", again.Headers, again.EML)
+	}
+	if slices.Contains(again.Warnings, mint.WarnUnsubscribe) {
+		t.Errorf("%q", again.Warnings)
 	}
 }
 
@@ -196,5 +256,71 @@ func TestOptionsAreAllNeeded(t *testing.T) {
 	t.Parallel()
 	if _, err := mint.New(mint.Options{}); err == nil {
 		t.Error("a minter of nothing")
+	}
+}
+
+// fill registers links without a label, each for one person.
+func (h *house) fill(t *testing.T, from, to int) {
+	t.Helper()
+	links := make([]campaign.Link, 0, to-from)
+	for i := from; i < to; i++ {
+		links = append(links, campaign.Link{URL: fmt.Sprintf("https://example.com/for/%d", i)})
+	}
+	_, err := h.writer.AddLinks(t.Context(), "spring", links)
+	must(t, err)
+}
+
+func TestLinksThatDifferPerPersonAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, consent.BasisSubject)
+	h.fill(t, 0, 998)
+	link := func(i int) mint.Request {
+		return mint.Request{To: "anna@example.com", HTML: fmt.Sprintf(`<body><a href="https://example.com/for/%d">x</a></body>`, i)}
+	}
+	if m := h.message(t, link(998)); m.Links != 1 || len(m.Warnings) != 0 {
+		t.Errorf("999 links: %+v", m)
+	}
+	if m := h.message(t, link(999)); m.Links != 1 || !slices.Equal(m.Warnings, []mint.Warning{mint.WarnManyLinks}) {
+		t.Errorf("1,000 links: %+v", m)
+	}
+	if m := h.message(t, mint.Request{To: "anna@example.com", HTML: "<body>no link</body>"}); len(m.Warnings) != 0 {
+		t.Errorf("no link: %q", m.Warnings)
+	}
+}
+
+// A campaign whose numbers have run out still sends mail: what has a number counts, the rest stays.
+func TestLinksWithoutANumberStay(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, consent.BasisSubject)
+	// All numbers but one are gone; to the writer, those below the highest are.
+	_, err := h.log.Append(t.Context(), control.Record{
+		Kind: control.KindLink, Key: fmt.Sprintf("spring/%d", campaign.MaxLinks-1), Body: []byte(`{"id":"x","url":"https://example.com/for/7"}`),
+	})
+	must(t, err)
+	must(t, h.writer.Deliver(t.Context(), "spring", campaign.Delivery{ID: "b1"})) // it waits for what stands before it
+	const html = `<body><a href="https://example.com/for/7"></a> <a href="https://example.com/new/1">fits</a> <a href="https://example.com/new/2">does not</a></body>`
+	for range 2 {
+		m := h.message(t, mint.Request{To: "anna@example.com", HTML: html})
+		if m.Links != 2 || m.Kept["declined"] != 1 || !strings.Contains(m.HTML, `href="https://example.com/new/2"`) || strings.Count(m.HTML, "/c/") != 2 {
+			t.Errorf("%+v", m)
+		}
+		if !slices.Equal(m.Warnings, []mint.Warning{mint.WarnNoNumber}) {
+			t.Errorf("warnings %q", m.Warnings)
+		}
+	}
+	if n := len(h.registry.Links(h.number)); n != 2 {
+		t.Errorf("%d links", n)
+	}
+	if n := h.crowd.size(event.Counted, event.Counted); n != 1 {
+		t.Errorf("%d people", n)
+	}
+}
+
+func TestEveryWarningIsExplained(t *testing.T) {
+	t.Parallel()
+	for _, w := range []mint.Warning{mint.WarnUnsubscribe, mint.WarnNoNumber, mint.WarnManyLinks, mint.Warning(rewrite.WarnDKIM)} {
+		if w.Explain() == "" {
+			t.Errorf("%s says nothing", w)
+		}
 	}
 }

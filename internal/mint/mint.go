@@ -38,7 +38,8 @@ type Campaigns interface {
 	HashKey(number uint32) ([16]byte, bool)
 }
 
-// Links registers links, or finds them, and returns each with its number, in their order.
+// Links registers links, or finds them, and returns each with its number, in their order. With
+// campaign.ErrFull, those for which no number is left come back with number 0.
 type Links interface {
 	AddLinks(ctx context.Context, campaign string, wanted []campaign.Link) ([]campaign.Link, error)
 }

@@ -67,6 +67,7 @@ func (c *crowd) size(opens, clicks event.Reason) int {
 type house struct {
 	*mint.Minter
 	ring     *token.Ring
+	log      *control.Memory
 	registry *campaign.Registry
 	writer   *campaign.Writer
 	consent  *consent.Writer
@@ -78,7 +79,7 @@ func newHouse(t testing.TB, basis consent.Basis) *house {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	log := control.NewMemory()
-	h := &house{registry: campaign.NewRegistry(), crowd: &crowd{}}
+	h := &house{log: log, registry: campaign.NewRegistry(), crowd: &crowd{}}
 	table := consent.NewTable(basis)
 	follower, err := control.OpenFollower(control.FollowerOptions{Log: log, Folders: []control.Folder{h.registry, table}})
 	must(t, err)

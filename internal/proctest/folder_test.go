@@ -18,17 +18,7 @@ func filled(t *testing.T) (string, *lane) {
 	ctx, data := t.Context(), filepath.Join(t.TempDir(), "data")
 	s := start(t, data, quick...)
 	l := newLanes(ctx, t, s.client(), "spring", 1)[0]
-	c, err := dial(s.public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.close()
-	for i := range 30 {
-		if _, err := c.get(l.path[i%kinds]); err != nil {
-			t.Fatal(err)
-		}
-		l.answered[i%kinds]++
-	}
+	answer(t, s, l, 30)
 	s.drain()
 	s.stop()
 	return data, l
@@ -54,6 +44,8 @@ func TestBadFolder(t *testing.T) {
 		{"with damaged counts", scribble("counts.db"), []string{"counts.db", "damaged"}},
 		{"without the control log", remove("control.db"), []string{"control.db is missing", "backup"}},
 		{"without the counts", remove("counts.db"), []string{"counts.db is missing", "backup"}},
+		{"without the spool", removeSpool, []string{"spool", "missing", "spool accept-loss --data"}},
+		{"without the spool's segments", removeSegments, []string{"spool", "no segment", "spool accept-loss --data"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -79,6 +71,106 @@ func TestBadFolder(t *testing.T) {
 			s.stop()
 		})
 	}
+}
+
+// TestLostSpool takes the spool away with events that were answered and not counted yet. The start is
+// refused and the doctor says why, until somebody accepts the loss.
+func TestLostSpool(t *testing.T) {
+	for name, spoil := range map[string]func(*testing.T, string){"folder": removeSpool, "segments": removeSegments} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, data := t.Context(), filepath.Join(t.TempDir(), "data")
+			s := start(t, data, "--classify-window=60s")
+			l := newLanes(ctx, t, s.client(), "spring", 1)[0]
+			answer(t, s, l, 3)
+			if _, stderr, code := mailbeacon(ctx, t, "", "spool", "accept-loss", "--data", data); code != 1 || !strings.Contains(stderr, "in use") {
+				t.Errorf("beside a server: exit code %d: %s", code, stderr)
+			}
+			s.kill()
+			if _, stderr, code := mailbeacon(ctx, t, "", "spool", "accept-loss", "--data", data); code != 1 || !strings.Contains(stderr, "nothing is lost") {
+				t.Errorf("with nothing lost: exit code %d: %s", code, stderr)
+			}
+			spoil(t, data)
+			s = launch(t, binary(t), data, quick...)
+			if code := s.wait(); code != 1 || !strings.Contains(s.out.String(), "spool accept-loss --data") {
+				t.Errorf("exit code %d:\n%s", code, &s.out)
+			}
+			if out, _, code := mailbeacon(ctx, t, "", "doctor", "--data", data); code != 1 || !strings.Contains(out, "WRONG  spool") {
+				t.Errorf("the doctor's exit code is %d:\n%s", code, out)
+			}
+			if out, stderr, code := mailbeacon(ctx, t, "", "spool", "accept-loss", "--data", data); code != 0 || !strings.Contains(out, "given up") {
+				t.Errorf("exit code %d: %s%s", code, out, stderr)
+			}
+			if out, _, code := mailbeacon(ctx, t, "", "doctor", "--data", data); code != 0 {
+				t.Errorf("the doctor's exit code is %d:\n%s", code, out)
+			}
+			s = start(t, data, quick...)
+			l.answered = [kinds]uint64{}
+			answer(t, s, l, 6)
+			s.drain()
+			l.check(ctx, t, s.client())
+			s.stop()
+		})
+	}
+}
+
+// answer asks for what is in a lane's mail, in turns.
+func answer(t *testing.T, s *server, l *lane, n int) {
+	t.Helper()
+	c, err := dial(s.public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	for i := range n {
+		if _, err := c.get(l.path[i%kinds]); err != nil {
+			t.Fatal(err)
+		}
+		l.answered[i%kinds]++
+	}
+}
+
+func removeSpool(t *testing.T, data string) {
+	t.Helper()
+	if err := os.RemoveAll(filepath.Join(data, "spool")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func removeSegments(t *testing.T, data string) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(data, "spool", "*.seg"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("segments %v, %v", names, err)
+	}
+	for _, name := range names {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDoctorChangesNothing looks at what a kill left, where the databases' logs are not folded in yet.
+func TestDoctorChangesNothing(t *testing.T) {
+	ctx, data := t.Context(), filepath.Join(t.TempDir(), "data")
+	s := start(t, data, quick...)
+	l := newLanes(ctx, t, s.client(), "spring", 1)[0]
+	answer(t, s, l, 30)
+	s.drain()
+	s.kill()
+	before := listing(t, data)
+	if !strings.Contains(before, "counts.db-wal") {
+		t.Fatalf("the kill left no log:\n%s", before)
+	}
+	if out, stderr, code := mailbeacon(ctx, t, "", "doctor", "--data", data); code != 0 {
+		t.Errorf("exit code %d:\n%s%s", code, out, stderr)
+	}
+	if after := listing(t, data); after != before {
+		t.Errorf("the doctor changed the folder from\n%s to\n%s", before, after)
+	}
+	s = start(t, data, quick...)
+	l.check(ctx, t, s.client())
+	s.stop()
 }
 
 // TestFolderInUse starts a second server in a folder: it names the first one's process.

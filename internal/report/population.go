@@ -10,7 +10,11 @@ import (
 
 // populate works out of whom the rates are. Minting knows how mail to each person measures, the
 // mailer how many mails arrived, and neither knows the other's: so what was delivered is shared out
-// in the proportions of what was minted. Where all that was minted arrived, that is exact.
+// in the proportions of the people that were minted for. Where each got one mail and all arrived, that is
+// exact, as far as the store counts people exactly: beyond some thousand it estimates. Who was
+// minted for twice, with a choice in between, counts once, under the stricter of both (see
+// aggregate.CountOnce); the mail that measured more is then in no rate's denominator, so that a rate is
+// rather too high than too low.
 func (r *Report) populate(people []aggregate.PopulationCount) {
 	groups := map[string]uint64{}
 	var opens, clicks, all uint64

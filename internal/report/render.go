@@ -59,11 +59,11 @@ func links(b *strings.Builder, all []LinkCount) {
 	}
 	t := newTable("link", "clicks", "people", "label", "advertiser", "leads to")
 	t.SetColumnConfigs([]table.ColumnConfig{
-		right(1), right(2), right(3), left(4, 24), left(5, 16), left(6, 48),
+		right(1), right(2), right(3), left(4, 20), left(5, 14), left(6, 38),
 	})
 	for _, l := range all {
 		t.AppendRow(table.Row{strconv.Itoa(int(l.Link)), number(l.Total), number(l.Unique),
-			short(l.Label, 24), short(l.Advertiser, 16), short(l.URL, 48)})
+			short(l.Label, 20), short(l.Advertiser, 14), short(l.URL, 38)})
 	}
 	b.WriteString("\n" + t.Render() + "\n")
 }

@@ -43,7 +43,7 @@ type Report struct {
 	Delivered uint64 `json:"delivered" doc:"mails delivered, as the mailer reported"`
 	Bounced   uint64 `json:"bounced" doc:"mails bounced, as the mailer reported"`
 	// Trackable is how many of the delivered mails measure anything with their person.
-	Trackable  uint64            `json:"trackable" doc:"delivered mails that measure opens or clicks of their person"`
+	Trackable  uint64            `json:"trackable" doc:"delivered mails that measure opens or clicks of their person: delivered, shared out as the people are whom mail was made for, each under the strictest choice it was made with"`
 	Untracked  map[string]uint64 `json:"untracked" doc:"the other delivered mails, by the reason"`
 	Opens      Measure           `json:"opens"`
 	Clicks     Measure           `json:"clicks"`
@@ -102,11 +102,17 @@ func Query(ctx context.Context, store aggregate.Reader, s Subject, now time.Time
 	var people []aggregate.PopulationCount
 	// At once: over a network the answers take longer than the work.
 	if err := all(
-		func() (err error) { counts, err = store.Counts(ctx, s.Number); return err },
-		func() (err error) { uniques, err = store.UniqueCounts(ctx, s.Number); return err },
-		func() (err error) { people, err = store.Populations(ctx, s.Number); return err },
+		func() (err error) { counts, err = store.Counts(ctx, s.Number); return reading("counts", s, err) },
+		func() (err error) {
+			uniques, err = store.UniqueCounts(ctx, s.Number)
+			return reading("distinct counts", s, err)
+		},
+		func() (err error) {
+			people, err = store.Populations(ctx, s.Number)
+			return reading("population", s, err)
+		},
 	); err != nil {
-		return nil, fmt.Errorf("read campaign %s: %w", s.Name, err)
+		return nil, err
 	}
 	r := &Report{
 		Campaign: s.Name, AsOf: now.UTC(), Delivered: s.Delivered, Bounced: s.Bounced,
@@ -125,6 +131,14 @@ func Query(ctx context.Context, store aggregate.Reader, s Subject, now time.Time
 	r.populate(people)
 	r.Links, r.Series = links.rows(), series(hours)
 	return r, nil
+}
+
+// reading says what could not be read.
+func reading(what string, s Subject, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("read the %s of campaign %s: %w", what, s.Name, err)
 }
 
 // all runs every one of the functions at the same time.

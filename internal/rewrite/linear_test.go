@@ -29,7 +29,7 @@ func TestLinearTime(t *testing.T) {
 			"--", "<!---", "<!-- --", "<!-- --!", "<?", "<a ", "<a a=1 b='2'", " a", "\"", "'", "<p>", "<div>", "</div>", "<div></x>", "<td>", "<table>", "<table><td>", "<li>", "<a href=x>",
 			"<a href=https://e.org>", "<a href=https://e.org>\n", "<b><p>", "<svg>", "<svg><p>", "<x-y>", "</x-y>", "<div><td><span>", "&amp;", "&", "<a href=https://e.org/&amp;>",
 			"<base href=https://e.org>", "<body>", "<template>", "<noscript>", "<![CDATA[", "<svg><![CDATA[", "\x00", "\xff", "=", "=\n", "=3D", "\n", " ", "\t=", "--b\n", "\n--bb",
-			"--b\nContent-Type: multipart/mixed; boundary=b\n\n", "https://", "https://e.org/ ", "https://.", "{{", "https://e.org/{{", "(", "https://e.org/(((", "x:y\n", "Content-Type: text/html\n",
+			"--b\nContent-Type: multipart/mixed; boundary=b\n\n", "https://", "https://e.org/ ", "https://.", "{{", "https://e.org/{{", "[a", "%a", "$a@A~a.", "<a href=https://e.org/[a>", "(", "https://e.org/(((", "x:y\n", "Content-Type: text/html\n",
 			" (", "a=\"", ";", "a*=b;", "\x1b$B<", "<!--[if a]><a href=https://e.org><![endif]-->", "<a href=https://e.org><!--[if a]><a href=https://e.org><![endif]--></a>",
 		} {
 			checkLinear(t, cost.name+" of "+unit, func(n int) time.Duration {

@@ -91,27 +91,6 @@ func schemeOf(s string) string {
 	return ""
 }
 
-// marks are what opens a merge tag in the template languages of mail, and what must follow
-// somewhere behind it for the sign to count ("" for nothing: the sign alone is telling).
-var marks = []struct{ open, close string }{
-	{"{{", ""}, {"{%", ""}, {"{#", "#}"}, {"{!", "}"}, {"{$", "}"}, {"${", ""}, {"#{", "}"}, {"<%", ""}, {"<?", ""},
-	{"*|", ""}, {"|*", ""}, {"%%", "%%"}, {"[[", "]]"}, {"@{", "}"}, {"%recipient", "%"}, {"%%=", ""}, {"}}", ""}, {"%}", ""},
-}
-
-// placeholder says whether an address holds a merge tag, as it is or percent-encoded by an editor.
-func placeholder(s string) bool {
-	if !strings.ContainsAny(s, "{%*|[<@}") {
-		return false
-	}
-	for _, m := range marks {
-		if i := strings.Index(s, m.open); i >= 0 && strings.Contains(s[i+len(m.open):], m.close) {
-			return true
-		}
-	}
-	low := strings.ToLower(s)
-	return strings.Contains(low, "%7b%7b") || strings.Contains(low, "%7b%25") || strings.Contains(low, "*%7c")
-}
-
 // maxHost is what the longest host can take up in UTF-8: 253 characters of at most four bytes. It
 // bounds punycode, whose time grows with the square of the length.
 const maxHost = 4 * 253

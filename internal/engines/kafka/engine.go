@@ -44,7 +44,7 @@ func Up(ctx context.Context, folder string) (addr string, err error) {
 		return strings.TrimSpace(string(b)), nil
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", fmt.Errorf("Kafka's folder: %w", err)
+		return "", fmt.Errorf("make the folder of Kafka: %w", err)
 	}
 	b, err := Start(ctx, Options{Dir: dir, Detached: true, HeapMB: 512})
 	if err != nil {

@@ -59,7 +59,7 @@ type Install struct {
 func Find(ctx context.Context) (*Install, error) {
 	java, err := exec.LookPath("java")
 	if err != nil {
-		return nil, errors.New("Kafka needs Java 17 or newer, and there is no java: install a JRE (openjdk-17-jre-headless), or name a broker in " + AddressVariable)
+		return nil, errors.New("there is no java, and Kafka needs 17 or newer: install a JRE (openjdk-17-jre-headless), or name a broker in " + AddressVariable)
 	}
 	cache, err := engines.Cache()
 	if err != nil {
@@ -100,7 +100,7 @@ func jars(ctx context.Context, cache string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("fetch Kafka: %w", err)
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }() // what is left costs room only
 	if err := os.WriteFile(filepath.Join(tmp, "pom.xml"), []byte(pom), 0o644); err != nil {
 		return "", fmt.Errorf("fetch Kafka: %w", err)
 	}
@@ -147,7 +147,7 @@ func (in *Install) format(ctx context.Context, made string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }() // what is left costs room only
 	conf, data := filepath.Join(tmp, "server.properties"), filepath.Join(tmp, "data")
 	o := Options{ports: []int{1, 2, 3, 4}}
 	if err := os.WriteFile(conf, []byte(o.properties(data, nil)), 0o600); err != nil {
@@ -171,7 +171,7 @@ func (in *Install) dump(ctx context.Context, made string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }() // what is left costs room only
 	archive := filepath.Join(tmp, "classes.jsa")
 	b, err := start(ctx, in, Options{Dir: tmp, flags: []string{"-XX:ArchiveClassesAtExit=" + archive, "-Xlog:cds=off", "-Xlog:cds+dynamic=off"}})
 	if err != nil {

@@ -28,7 +28,7 @@ func parseException(msg string) *exception {
 		if m == nil {
 			return e
 		}
-		e.code, _ = strconv.Atoi(m[1]) // digits; a number out of range stays the largest
+		e.code, _ = strconv.Atoi(m[1]) // digits
 		e.text = e.text[len(m[0]):]
 	}
 }
