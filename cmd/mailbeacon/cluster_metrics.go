@@ -47,10 +47,23 @@ func measureCounting(reg *prometheus.Registry, c *counting) {
 			each(func(s aggregate.Stats, _ *ownership) float64 { return float64(s.Retries) })),
 		counter("fold_restarts_total", "Times that folding began anew from the stored progress.", partition,
 			each(func(s aggregate.Stats, _ *ownership) float64 { return float64(s.Restarts) })),
+		gauge("fold_faulty", "1 while something keeps events of the partition from being counted, else 0.", partition,
+			each(func(_ aggregate.Stats, o *ownership) float64 {
+				if _, err := o.runner.Fault(); err != nil {
+					return 1
+				}
+				return 0
+			})),
 		gauge("fold_alarms", "Partitions that are owned and stopped until a person decides.", nil,
 			one(func() int { return len(c.members.Stats().Alarms) })),
 		gauge("group_generation", "The last division of the partitions that this consumer knows.", nil,
 			one(func() int64 { return int64(c.members.Stats().Generation) })),
+		gauge("group_faulty", "1 while the group can't be joined, else 0.", nil, one(func() int {
+			if c.members.Stats().Err != nil {
+				return 1
+			}
+			return 0
+		})),
 		counter("quarantined_records_total", "Records of the topic that are foreign or damaged, and kept in the quarantine file.", nil,
 			one(c.quarantine.Count)),
 	)

@@ -162,14 +162,15 @@ const envPrefix = "MAILBEACON_"
 // testPrefix starts the variables that tell the tests where engines are.
 const testPrefix = envPrefix + "TEST_"
 
-// clientVariables belong to the client commands; a shell that talks to a server may start one too.
-var clientVariables = []string{"MAILBEACON_SERVER", "MAILBEACON_KEY"}
+// otherVariables belong to the client commands and to the test engines; a shell that talks to a server,
+// or started engines, may start a server too.
+var otherVariables = []string{"MAILBEACON_SERVER", "MAILBEACON_KEY", "MAILBEACON_ENGINES"}
 
 func readEnviron(environ []string) (values map[string]given, file string, err error) {
 	values = map[string]given{}
 	for _, kv := range environ {
 		name, text, _ := strings.Cut(kv, "=")
-		if !strings.HasPrefix(name, envPrefix) || slices.Contains(clientVariables, name) || strings.HasPrefix(name, testPrefix) || isServiceLink(name, text) {
+		if !strings.HasPrefix(name, envPrefix) || slices.Contains(otherVariables, name) || strings.HasPrefix(name, testPrefix) || isServiceLink(name, text) {
 			continue
 		}
 		if name == envPrefix+"CONFIG" {

@@ -58,7 +58,7 @@ func TestDefaults(t *testing.T) {
 func TestFlagBeforeVariableBeforeFile(t *testing.T) {
 	t.Parallel()
 	file := write(t, "listen: 127.0.0.1:1\nadmin: 127.0.0.1:1\nbasis: none\ntrusted-proxies: [10.0.0.0/8, 192.0.2.7]\n")
-	environ := []string{"MAILBEACON_CONFIG=" + file, "MAILBEACON_LISTEN=127.0.0.1:2", "MAILBEACON_ADMIN=127.0.0.1:2", "MAILBEACON_KEY=k", "MAILBEACON_SERVER=s"}
+	environ := []string{"MAILBEACON_CONFIG=" + file, "MAILBEACON_LISTEN=127.0.0.1:2", "MAILBEACON_ADMIN=127.0.0.1:2", "MAILBEACON_KEY=k", "MAILBEACON_SERVER=s", "MAILBEACON_ENGINES=e"}
 	got, err := load(t, []string{"--listen", "127.0.0.1:3"}, environ)
 	if err != nil {
 		t.Fatal(err)
