@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/kafka"
 	"mailbeacon/ingest/spool"
 	"mailbeacon/internal/config"
@@ -134,14 +135,18 @@ type shipping struct {
 	err     error // why there is no shipper
 }
 
-// run finds the topic, however long that takes, and ships until ctx ends.
+// run finds the topic, however long that takes, and ships until ctx ends. A topic that is not the one that
+// it was is no reason to end: the edge serves, says what is wrong, and keeps its events.
 func (s *shipping) run(ctx context.Context) error {
 	for {
 		shipper, err := s.open(ctx)
 		if err == nil {
 			s.fault(nil)
 			s.shipper.Store(shipper)
-			return shipper.Run(ctx)
+			if err = shipper.Run(ctx); !errors.Is(err, aggregate.ErrBroken) {
+				return err
+			}
+			s.shipper.Store(nil)
 		}
 		if ctx.Err() != nil {
 			return nil
