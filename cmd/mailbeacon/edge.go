@@ -161,7 +161,7 @@ func (s *shipping) run(ctx context.Context) error {
 }
 
 func (s *shipping) open(ctx context.Context) (*kafka.Shipper, error) {
-	topic, err := s.brokers.Verify(ctx, eventsTopic(s.cfg, 0))
+	topic, err := topicOf(ctx, s.brokers, s.cfg, eventsTopic(s.cfg, 0), s.brokers.Verify)
 	if err != nil {
 		return nil, err
 	}
