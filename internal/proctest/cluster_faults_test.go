@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -199,9 +200,20 @@ func (f *faulted) sleepingOwner(t *testing.T, lanes [][]*lane) {
 	asleep, awake := f.consumers[i], f.consumers[1-i]
 	f.drive(lanes, func() {
 		f.takeover(t, asleep, awake)
+		before := asleep.refusals()
 		asleep.signal(syscall.SIGCONT)
 		time.Sleep(2 * time.Second)
+		n := asleep.refusals() - before
+		t.Logf("the store refused %d commits of the one that slept", n)
+		if n == 0 {
+			t.Error("it came too late for nothing: that is no fault")
+		}
 	})
+}
+
+// refusals is how often a consumer said that the store stands elsewhere than it thought.
+func (s *server) refusals() int {
+	return strings.Count(s.out.String(), "stored offset differs from the commit's")
 }
 
 // takeover stops a consumer and waits until another has all partitions and counts them.
@@ -224,6 +236,7 @@ func (f *faulted) rivals(t *testing.T, lanes [][]*lane) {
 	asleep, awake := f.consumers[i], f.consumers[1-i]
 	f.drive(lanes, func() {
 		f.takeover(t, asleep, awake)
+		before := asleep.refusals() + awake.refusals()
 		f.store.Kill()
 		asleep.signal(syscall.SIGCONT)
 		time.Sleep(rand.N(100 * time.Millisecond))
@@ -239,6 +252,7 @@ func (f *faulted) rivals(t *testing.T, lanes [][]*lane) {
 			t.Error(err)
 		}
 		time.Sleep(time.Second)
+		t.Logf("the store refused %d commits of both", asleep.refusals()+awake.refusals()-before)
 	})
 	f.awaitConsumers()
 }
