@@ -115,9 +115,9 @@ func (f *faulted) loseAnswersOfKafka(t *testing.T, lanes [][]*lane) {
 
 // loseAnswersOfClickHouse is the same with the store, whatever was asked.
 func (f *faulted) loseAnswersOfClickHouse(t *testing.T, lanes [][]*lane) {
-	before := f.storeWay.lost.Load()
+	before := f.lostOfStore()
 	f.drive(lanes, func() {
-		f.storeWay.set(func(answer) fate {
+		f.setStore(func(answer) fate {
 			switch n := rand.IntN(100); {
 			case n < 10:
 				return cut
@@ -127,9 +127,9 @@ func (f *faulted) loseAnswersOfClickHouse(t *testing.T, lanes [][]*lane) {
 			return arrives
 		})
 		time.Sleep(5 * time.Second)
-		f.storeWay.set(nil)
+		f.setStore(nil)
 	})
-	lost := f.storeWay.lost.Load() - before
+	lost := f.lostOfStore() - before
 	t.Logf("%d answers were lost", lost)
 	if lost == 0 {
 		t.Error("that is no fault")
@@ -142,7 +142,7 @@ func (f *faulted) loseOutcomes(t *testing.T, lanes [][]*lane) {
 	var turn atomic.Int64
 	became := map[fate]*atomic.Int64{cut: {}, hangs: {}, errs: {}}
 	f.drive(lanes, func() {
-		f.storeWay.set(func(a answer) fate {
+		f.setStore(func(a answer) fate {
 			if !a.outcome {
 				return arrives
 			}
@@ -153,7 +153,7 @@ func (f *faulted) loseOutcomes(t *testing.T, lanes [][]*lane) {
 			return becomes
 		})
 		time.Sleep(6 * time.Second)
-		f.storeWay.set(nil)
+		f.setStore(nil)
 	})
 	again := sum(f.consumers, "mailbeacon_fold_retries_total") - retries
 	t.Logf("of %d inserts %d ended with a cut connection, %d with silence, %d with an error; %v commits were tried again",
@@ -229,14 +229,19 @@ func (f *faulted) takeover(t *testing.T, asleep, awake *server) {
 	await(t, "it counts", func() bool { return awake.metric("mailbeacon_fold_commits_total") > commits })
 }
 
-// rivals wakes an owner that slept while the store is dead, so that it commits beside its successor once the
-// store is back; then the successor is killed.
+// rivals has a commit of an owner that sleeps arrive when its successor has committed from the same offset.
+// Then the sleeper is woken while the store is dead, so that both commit once it is back, and the
+// successor and the store are killed.
 func (f *faulted) rivals(t *testing.T, lanes [][]*lane) {
 	i := rand.IntN(testConsumers)
 	asleep, awake := f.consumers[i], f.consumers[1-i]
 	f.drive(lanes, func() {
+		release := f.storeWays[i].hold()
+		await(t, "a commit is under way", func() bool { return f.storeWays[i].held.Load() > 0 })
 		f.takeover(t, asleep, awake)
-		before := asleep.refusals() + awake.refusals()
+		release()
+		time.Sleep(200 * time.Millisecond)
+
 		f.store.Kill()
 		asleep.signal(syscall.SIGCONT)
 		time.Sleep(rand.N(100 * time.Millisecond))
@@ -245,16 +250,29 @@ func (f *faulted) rivals(t *testing.T, lanes [][]*lane) {
 		}
 		time.Sleep(rand.N(500 * time.Millisecond))
 		awake.kill()
-		f.consumers[1-i] = f.launch("consume", 1-i)
+		f.consumers[1-i] = f.start("consume", 1-i) // it would not start without the store
 		time.Sleep(rand.N(500 * time.Millisecond))
 		f.store.Kill()
 		if err := f.store.Restart(t.Context()); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(time.Second)
-		t.Logf("the store refused %d commits of both", asleep.refusals()+awake.refusals()-before)
 	})
 	f.awaitConsumers()
+}
+
+// setStore decides what becomes of the store's answers to the consumers.
+func (f *faulted) setStore(fate func(answer) fate) {
+	for _, w := range f.storeWays {
+		w.set(fate)
+	}
+}
+
+func (f *faulted) lostOfStore() (n int64) {
+	for _, w := range f.storeWays {
+		n += w.lost.Load()
+	}
+	return n
 }
 
 func (f *faulted) awaitConsumers() {

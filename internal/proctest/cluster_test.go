@@ -24,8 +24,8 @@ type cluster struct {
 	t         *testing.T
 	broker    *kafka.Broker
 	store     *clickhouse.Server
-	brokerWay *wire // to the broker, where the cluster is over wires; else nil
-	storeWay  *wire // to the store
+	brokerWay *wire   // to the broker, where the cluster is over wires; else nil
+	storeWays []*wire // to the store, of each consumer
 	dir       string
 	settings  []string // of all roles
 	admin     *server
@@ -43,41 +43,48 @@ const (
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{t: t, dir: t.TempDir(), broker: kafkatest.Own(t, kafka.Options{}), store: clickhousetest.Own(t, clickhouse.Options{})}
-	c.begin(c.broker.Addr(), c.store.Native)
+	c.begin(c.broker.Addr())
 	return c
 }
 
 // newWiredCluster is newCluster with a wire before the broker and one before the store.
 func newWiredCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), brokerWay: newWire(t), storeWay: newWire(t), store: clickhousetest.Own(t, clickhouse.Options{})}
+	c := &cluster{t: t, dir: t.TempDir(), brokerWay: newWire(t), store: clickhousetest.Own(t, clickhouse.Options{})}
 	// The last line of a name counts: whoever asks the broker where it is comes back by the wire.
 	c.broker = kafkatest.Own(t, kafka.Options{Properties: []string{"advertised.listeners=PLAINTEXT://" + c.brokerWay.addr()}})
 	c.brokerWay.lead(c.broker.Addr())
-	c.storeWay.lead(c.store.Native)
-	// A silent store is given up soon, so that a time-out takes no half minute.
-	c.begin(c.brokerWay.addr(), c.storeWay.addr(), "read_timeout=1s", "dial_timeout=1s")
+	for range testConsumers + 1 {
+		w := newWire(t)
+		w.lead(c.store.Native)
+		c.storeWays = append(c.storeWays, w)
+	}
+	c.begin(c.brokerWay.addr())
 	return c
 }
 
-// begin starts the roles on a broker and a store.
-func (c *cluster) begin(broker, store string, storeParameters ...string) {
+// storeSetting says where the store is.
+func (c *cluster) storeSetting(addr, parameters string) string {
+	return fmt.Sprintf("clickhouse://default:%s@%s/mailbeacon%s", c.store.Password, addr, parameters)
+}
+
+// begin starts the roles on a broker.
+func (c *cluster) begin(broker string) {
 	t := c.t
 	t.Helper()
 	keyring := filepath.Join(c.dir, "keyring.json")
 	if out, serr, code := mailbeacon(t.Context(), t, "", "keyring", "create", keyring); code != 0 {
 		t.Fatalf("make a keyring: %s%s", out, serr)
 	}
-	config := fmt.Sprintf("kafka: kafka://%s\nclickhouse: clickhouse://default:%s@%s/mailbeacon?%s\nkeyring: %s\npublic-url: http://t.example\npartitions: %d\n"+
+	config := fmt.Sprintf("kafka: kafka://%s\nclickhouse: %s\nkeyring: %s\npublic-url: http://t.example\npartitions: %d\n"+
 		"classify-window: 100ms\ncommit-interval: 50ms\nsegment-bytes: 64KiB\nstop-timeout: 5s\n",
-		broker, c.store.Password, store, strings.Join(storeParameters, "&"), keyring, testPartitions)
+		broker, c.storeSetting(c.store.Native, ""), keyring, testPartitions)
 	file := filepath.Join(c.dir, "cluster.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c.settings = []string{"--config", file}
-	if out, serr, code := mailbeacon(t.Context(), t, "", "admin", "migrate", "--clickhouse",
-		fmt.Sprintf("clickhouse://default:%s@%s/mailbeacon", c.store.Password, c.store.Native)); code != 0 {
+	if out, serr, code := mailbeacon(t.Context(), t, "", "admin", "migrate", "--clickhouse", c.storeSetting(c.store.Native, "")); code != 0 {
 		t.Fatalf("make the tables: %s%s", out, serr)
 	}
 	c.admin = c.start("admin", 0)
@@ -105,6 +112,10 @@ func (c *cluster) launch(role string, n int) *server {
 	args := append([]string{role}, c.settings...)
 	if role == "edge" {
 		args = append(args, "--listen", "127.0.0.1:0")
+	}
+	if role == "consume" && c.storeWays != nil {
+		// A silent store is given up soon, so that a time-out takes no half minute.
+		args = append(args, "--clickhouse", c.storeSetting(c.storeWays[n].addr(), "?read_timeout=1s&dial_timeout=1s"))
 	}
 	s := newRole(c.t, binary(c.t), c.folder(role, n), args...)
 	s.launch()

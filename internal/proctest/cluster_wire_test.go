@@ -14,12 +14,14 @@ import (
 type wire struct {
 	ln   net.Listener
 	lost atomic.Int64 // answers that did not arrive
+	held atomic.Int64 // blocks of an INSERT that wait
 
 	mu    sync.Mutex
 	to    string
 	fate  func(a answer) fate // of an answer; nil: all of them arrive
 	down  bool                // nobody gets through
 	mute  bool                // while it is down: connections are taken, and nothing ever answers
+	gate  chan struct{}       // nil: open; else blocks wait until it is closed
 	links map[*link]struct{}
 }
 
@@ -97,6 +99,33 @@ func (w *wire) unblock() {
 	w.set(nil)
 }
 
+// hold keeps the blocks of INSERTs on the way until release.
+func (w *wire) hold() (release func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	gate := make(chan struct{})
+	w.gate = gate
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.gate = nil
+		close(gate)
+	}
+}
+
+// pass waits while blocks are held.
+func (w *wire) pass() {
+	w.mu.Lock()
+	gate := w.gate
+	w.mu.Unlock()
+	if gate == nil {
+		return
+	}
+	w.held.Add(1)
+	<-gate
+	w.held.Add(-1)
+}
+
 func (w *wire) serve() {
 	for {
 		c, err := w.ln.Accept()
@@ -152,6 +181,7 @@ func (l *link) requests() {
 			case bytes.Contains(buf[:n], []byte("INSERT INTO")):
 				l.insert.Store(asked)
 			case l.insert.Load() == columns:
+				l.w.pass()
 				l.insert.Store(block)
 			}
 			if _, err := l.server.Write(buf[:n]); err != nil {
