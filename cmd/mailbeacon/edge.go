@@ -149,7 +149,7 @@ func (s *shipping) run(ctx context.Context) error {
 			s.shipper.Store(nil)
 		}
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it was told to stop
 		}
 		s.fault(err)
 		select {
