@@ -8,10 +8,10 @@ PACKAGE := ./cmd/mailbeacon
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION   := v1.9.0
 
-.PHONY: help build test test-short format lint vuln fuzz fuzz-long bench bench-open soak kill-long startup rivals-long engines engines-stop tools ci clean
+.PHONY: help build test test-short format lint vuln fuzz fuzz-long bench bench-open soak kill-long cluster-kill-long cluster-faults-long startup rivals-long engines engines-stop tools ci clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
 
 build: ## build bin/mailbeacon
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/mailbeacon $(PACKAGE)
@@ -47,6 +47,12 @@ bench-open: ## mailbeacon at a fixed rate, latency from the intended time
 
 kill-long: ## SIGKILL at random moments, 500 times
 	MAILBEACON_KILLS=500 $(GO) test -timeout 2h -count 1 -run 'TestKill' -v ./internal/proctest
+
+cluster-kill-long: ## SIGKILL of edges, consumers, Kafka and ClickHouse at random moments, 100 times
+	MAILBEACON_CLUSTER_KILLS=100 $(GO) test -timeout 2h -count 1 -run 'TestClusterKill' -v ./internal/proctest
+
+cluster-faults-long: ## every other fault of a cluster ten times, Kafka out of reach for 2 minutes each
+	MAILBEACON_CLUSTER_FAULTS=10 MAILBEACON_CLUSTER_OUTAGE=2m $(GO) test -timeout 4h -count 1 -run 'TestClusterFaults' -v ./internal/proctest
 
 soak: ## ten minutes of load, memory flat
 	MAILBEACON_SOAK=10m $(GO) test -timeout 30m -count 1 -run 'TestSoak' -v ./internal/proctest

@@ -59,6 +59,9 @@ again at any time, also while consumers run.`,
 func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	began := time.Now()
 	logger := newLogger(c.stderr, cfg)
+	if cfg.PublicURL == "" {
+		return usage(&config.Error{Setting: "public-url", Source: "--public-url", Reason: "is not set; mail has to carry the address of the edges, as https://t.example.com"})
+	}
 
 	dir, err := openFolder(cfg.Data, config.Admin)
 	if err != nil {
@@ -81,10 +84,10 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 	defer closing(&err, brokers.Close)
-	if _, err := brokers.Ensure(ctx, controlTopic(cfg)); err != nil {
+	if _, err := topicOf(ctx, brokers, cfg, controlTopic(cfg), brokers.Ensure); err != nil {
 		return err
 	}
-	if _, err := brokers.Ensure(ctx, eventsTopic(cfg, cfg.Partitions)); err != nil {
+	if _, err := topicOf(ctx, brokers, cfg, eventsTopic(cfg, cfg.Partitions), brokers.Ensure); err != nil {
 		return err
 	}
 	store, err := openStore(ctx, cfg)
@@ -105,9 +108,6 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 	defer closeQuietly(private)
-	if cfg.PublicURL == "" {
-		return usage(&config.Error{Setting: "public-url", Source: "--public-url", Reason: "is not set; mail has to carry the address of the edges, as https://t.example.com"})
-	}
 
 	metrics := newMetrics()
 	state.measure(metrics)

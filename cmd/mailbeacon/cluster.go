@@ -103,6 +103,24 @@ func controlTopic(cfg *config.Config) kafka.TopicSpec {
 	return kafka.ControlTopic(cfg.Topics+".control", cfg.Replicas)
 }
 
+// topicOf checks a topic, or makes it where the role may. An error begins with the setting that it is
+// about.
+func topicOf(ctx context.Context, k *kafka.Client, cfg *config.Config, spec kafka.TopicSpec,
+	how func(context.Context, kafka.TopicSpec) (kafka.Topic, error)) (kafka.Topic, error) {
+	if err := k.Check(ctx); err != nil {
+		return kafka.Topic{}, fmt.Errorf("setting kafka: %w", err)
+	}
+	t, err := how(ctx, spec)
+	wrong, ok := errors.AsType[*kafka.SettingError](err)
+	switch {
+	case ok && wrong.Setting == "partitions":
+		err = fmt.Errorf("setting partitions: %w", err)
+	case err != nil:
+		err = fmt.Errorf("setting topics (%s): %w", cfg.Topics, err)
+	}
+	return t, err
+}
+
 // followKafka is the control log of a cluster, as far as this role's snapshot knows it.
 func followKafka(k *kafka.Client, dir *datadir.Dir, cfg *config.Config, logger *slog.Logger) (*state, error) {
 	log := kafka.OpenControlLog(k, controlTopic(cfg).Name, logger)

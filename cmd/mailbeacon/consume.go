@@ -41,10 +41,10 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 	defer closing(&err, brokers.Close)
-	if _, err := brokers.Verify(ctx, controlTopic(cfg)); err != nil {
+	if _, err := topicOf(ctx, brokers, cfg, controlTopic(cfg), brokers.Verify); err != nil {
 		return err
 	}
-	topic, err := brokers.Verify(ctx, eventsTopic(cfg, 0))
+	topic, err := topicOf(ctx, brokers, cfg, eventsTopic(cfg, 0), brokers.Verify)
 	if err != nil {
 		return err
 	}

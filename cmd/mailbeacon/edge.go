@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/kafka"
 	"mailbeacon/ingest/spool"
 	"mailbeacon/internal/config"
@@ -135,14 +136,18 @@ type shipping struct {
 	err     error // why there is no shipper
 }
 
-// run finds the topic, however long that takes, and ships until ctx ends.
+// run finds the topic, however long that takes, and ships until ctx ends. A topic that is not the one that
+// it was is no reason to end: the edge serves, says what is wrong, and keeps its events.
 func (s *shipping) run(ctx context.Context) error {
 	for {
 		shipper, err := s.open(ctx)
 		if err == nil {
 			s.fault(nil)
 			s.shipper.Store(shipper)
-			return shipper.Run(ctx)
+			if err = shipper.Run(ctx); !errors.Is(err, aggregate.ErrBroken) {
+				return err
+			}
+			s.shipper.Store(nil)
 		}
 		if ctx.Err() == nil {
 			s.fault(err)
@@ -156,7 +161,7 @@ func (s *shipping) run(ctx context.Context) error {
 }
 
 func (s *shipping) open(ctx context.Context) (*kafka.Shipper, error) {
-	topic, err := s.brokers.Verify(ctx, eventsTopic(s.cfg, 0))
+	topic, err := topicOf(ctx, s.brokers, s.cfg, eventsTopic(s.cfg, 0), s.brokers.Verify)
 	if err != nil {
 		return nil, err
 	}

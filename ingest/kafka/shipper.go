@@ -88,7 +88,7 @@ type ShipperOptions struct {
 
 func (o *ShipperOptions) complete() error {
 	switch {
-	case o.Client == nil || o.Topic.Name == "" || o.Topic.Partitions <= 0:
+	case o.Client == nil || o.Topic.Name == "" || o.Topic.ID.IsZero() || o.Topic.Partitions <= 0:
 		return errors.New("kafka: a shipper needs a client and a topic")
 	case o.Spool.Reader == nil || o.Spool.Bounds == nil || o.Spool.Trim == nil || o.Cursor == "":
 		return errors.New("kafka: a shipper needs a spool and a file for its cursor")
@@ -128,6 +128,7 @@ type Shipper struct {
 	saved   uint64        // the cursor in the file
 	savedT  time.Time
 	trimmed uint64 // the spool, up to here
+	wrote   int    // a partition that took a record of the last round
 	status  shipStatus
 }
 
@@ -183,8 +184,9 @@ func (s *Shipper) setLanes(n int) {
 }
 
 // Run ships until ctx ends; then what is under way is finished, within StopTimeout, and the cursor
-// saved. Faults of Kafka and of the disk are logged and outlasted. An error is one of the
-// spool's that can't heal by waiting, or the cursor's. Run must not be called twice.
+// saved. Faults of Kafka and of the disk are logged and outlasted. An error is one of the spool's that
+// can't heal by waiting, the cursor's, or a *RecreatedError: the topic is another, and the cursor
+// stands where it was known to be the same. Run must not be called twice.
 func (s *Shipper) Run(ctx context.Context) error {
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -204,7 +206,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 		case err == nil:
 			retry = backoff{}
 		case ctx.Err() != nil:
-			return s.ended(err)
+			return s.ended(hard, err)
 		case fatal(err):
 			return fmt.Errorf("ship: %w", err)
 		default:
@@ -216,12 +218,12 @@ func (s *Shipper) Run(ctx context.Context) error {
 }
 
 // ended saves the cursor at the end.
-func (s *Shipper) ended(err error) error {
+func (s *Shipper) ended(hard context.Context, err error) error {
 	var crash *crashError
 	if errors.As(err, &crash) {
 		return err
 	}
-	return s.save()
+	return s.save(hard)
 }
 
 // crashError is a test's: the process is as good as dead.
@@ -233,7 +235,7 @@ func fatal(err error) bool {
 	var crash *crashError
 	var trimmed *spool.TrimmedError
 	var ahead *spool.AheadError
-	return errors.As(err, &crash) || errors.As(err, &trimmed) || errors.As(err, &ahead) || errors.Is(err, spool.ErrClosed)
+	return errors.As(err, &crash) || errors.As(err, &trimmed) || errors.As(err, &ahead) || errors.Is(err, spool.ErrClosed) || errors.Is(err, aggregate.ErrBroken)
 }
 
 // round ships one round of events.
@@ -255,7 +257,7 @@ func (s *Shipper) round(ctx, hard context.Context, r aggregate.SpoolReader) erro
 	if time.Since(s.savedT) < s.o.SaveEvery {
 		return nil
 	}
-	return s.save()
+	return s.save(hard)
 }
 
 // regroup divides the events among all partitions of a topic that has got more. It does so only where
@@ -289,7 +291,7 @@ func (s *Shipper) read(ctx context.Context, r aggregate.SpoolReader) error {
 		return nil
 	}
 	if dirty && limited.Err() != nil && ctx.Err() == nil {
-		return s.save()
+		return s.save(ctx)
 	}
 	return err
 }
@@ -347,7 +349,10 @@ func (s *Shipper) send(ctx, hard context.Context) error {
 // moved moves the cursor behind a round.
 func (s *Shipper) moved(n int) {
 	for i := range s.lanes {
-		s.cur.counts[i] += uint32(len(s.lanes[i].events))
+		if l := len(s.lanes[i].events); l > 0 {
+			s.cur.counts[i] += uint32(l)
+			s.wrote = i
+		}
 	}
 	s.pass(s.cur.next + uint64(n))
 	s.status.shipped.Add(uint64(n))
@@ -355,12 +360,15 @@ func (s *Shipper) moved(n int) {
 	s.status.fault(nil)
 }
 
-// save writes the cursor, if it moved, and trims the spool up to the block that it stands in: should the
+// save writes the cursor, if it moved and the topic is still the one that it speaks of, and trims the spool up to the block that it stands in: should the
 // cursor be lost, numbering starts there.
-func (s *Shipper) save() error {
+func (s *Shipper) save(ctx context.Context) error {
 	s.savedT = time.Now()
 	if s.saved == s.cur.next {
 		return nil
+	}
+	if err := s.sameTopic(ctx); err != nil {
+		return err
 	}
 	if err := s.o.fail("before save"); err != nil {
 		return err
@@ -381,4 +389,18 @@ func (s *Shipper) save() error {
 	}
 	s.trimmed = block
 	return s.o.fail("after trim")
+}
+
+// sameTopic finds out whether what was acknowledged went to the topic that is meant: one that was made
+// anew under its name takes records just as well. It is asked after the records, so a topic that is
+// the same now was the same then.
+func (s *Shipper) sameTopic(ctx context.Context) error {
+	t, err := s.o.Client.topicAtLeader(ctx, s.o.Topic.Name, s.wrote)
+	if err != nil {
+		return err
+	}
+	if t.ID != s.o.Topic.ID {
+		return &RecreatedError{Topic: s.o.Topic.Name, Was: s.o.Topic.ID, Now: t.ID}
+	}
+	return nil
 }

@@ -30,6 +30,7 @@ func TestClusterKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a minute")
 	}
+	t.Parallel() // it waits most of the time
 	c, n := newCluster(t), clusterKills(t)
 	api := c.admin.client()
 	victims := []string{"edge", "consumer", "broker", "store"}
@@ -103,7 +104,5 @@ func TestClusterKill(t *testing.T) {
 		t.Errorf("%d answers in %d rounds are no load", answered, n)
 	}
 	t.Logf("killed %v: %d answers, each counted once in %d campaigns", killed, answered, len(all))
-	for _, s := range append(append(c.consumers, c.edges...), c.admin) {
-		s.stop()
-	}
+	c.stop()
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,8 @@ type cluster struct {
 	t         *testing.T
 	broker    *kafka.Broker
 	store     *clickhouse.Server
+	brokerWay *wire   // to the broker, where the cluster is over wires; else nil
+	storeWays []*wire // to the store, of each consumer
 	dir       string
 	settings  []string // of all roles
 	admin     *server
@@ -40,20 +43,48 @@ const (
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{t: t, dir: t.TempDir(), broker: kafkatest.Own(t, kafka.Options{}), store: clickhousetest.Own(t, clickhouse.Options{})}
+	c.begin(c.broker.Addr())
+	return c
+}
+
+// newWiredCluster is newCluster with a wire before the broker and one before the store.
+func newWiredCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{t: t, dir: t.TempDir(), brokerWay: newWire(t), store: clickhousetest.Own(t, clickhouse.Options{})}
+	// The last line of a name counts: whoever asks the broker where it is comes back by the wire.
+	c.broker = kafkatest.Own(t, kafka.Options{Properties: []string{"advertised.listeners=PLAINTEXT://" + c.brokerWay.addr()}})
+	c.brokerWay.lead(c.broker.Addr())
+	for range testConsumers + 1 {
+		w := newWire(t)
+		w.lead(c.store.Native)
+		c.storeWays = append(c.storeWays, w)
+	}
+	c.begin(c.brokerWay.addr())
+	return c
+}
+
+// storeSetting says where the store is.
+func (c *cluster) storeSetting(addr, parameters string) string {
+	return fmt.Sprintf("clickhouse://default:%s@%s/mailbeacon%s", c.store.Password, addr, parameters)
+}
+
+// begin starts the roles on a broker.
+func (c *cluster) begin(broker string) {
+	t := c.t
+	t.Helper()
 	keyring := filepath.Join(c.dir, "keyring.json")
 	if out, serr, code := mailbeacon(t.Context(), t, "", "keyring", "create", keyring); code != 0 {
 		t.Fatalf("make a keyring: %s%s", out, serr)
 	}
-	config := fmt.Sprintf("kafka: kafka://%s\nclickhouse: clickhouse://default:%s@%s/mailbeacon\nkeyring: %s\npublic-url: http://t.example\npartitions: %d\n"+
+	config := fmt.Sprintf("kafka: kafka://%s\nclickhouse: %s\nkeyring: %s\npublic-url: http://t.example\npartitions: %d\n"+
 		"classify-window: 100ms\ncommit-interval: 50ms\nsegment-bytes: 64KiB\nstop-timeout: 5s\n",
-		c.broker.Addr(), c.store.Password, c.store.Native, keyring, testPartitions)
+		broker, c.storeSetting(c.store.Native, ""), keyring, testPartitions)
 	file := filepath.Join(c.dir, "cluster.yaml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c.settings = []string{"--config", file}
-	if out, serr, code := mailbeacon(t.Context(), t, "", "admin", "migrate", "--clickhouse",
-		fmt.Sprintf("clickhouse://default:%s@%s/mailbeacon", c.store.Password, c.store.Native)); code != 0 {
+	if out, serr, code := mailbeacon(t.Context(), t, "", "admin", "migrate", "--clickhouse", c.storeSetting(c.store.Native, "")); code != 0 {
 		t.Fatalf("make the tables: %s%s", out, serr)
 	}
 	c.admin = c.start("admin", 0)
@@ -63,7 +94,6 @@ func newCluster(t *testing.T) *cluster {
 	for i := range testConsumers {
 		c.consumers = append(c.consumers, c.start("consume", i))
 	}
-	return c
 }
 
 // start starts a role and waits until it is ready.
@@ -83,9 +113,26 @@ func (c *cluster) launch(role string, n int) *server {
 	if role == "edge" {
 		args = append(args, "--listen", "127.0.0.1:0")
 	}
-	s := newRole(c.t, binary(c.t), filepath.Join(c.dir, fmt.Sprintf("%s-%d", role, n)), args...)
+	if role == "consume" && c.storeWays != nil {
+		// A silent store is given up soon, so that a time-out takes no half minute.
+		args = append(args, "--clickhouse", c.storeSetting(c.storeWays[n].addr(), "?read_timeout=1s&dial_timeout=1s"))
+	}
+	s := newRole(c.t, binary(c.t), c.folder(role, n), args...)
 	s.launch()
 	return s
+}
+
+// folder is where a role's data is.
+func (c *cluster) folder(role string, n int) string {
+	return filepath.Join(c.dir, fmt.Sprintf("%s-%d", role, n))
+}
+
+// stop ends every role, each without an error.
+func (c *cluster) stop() {
+	c.t.Helper()
+	for _, s := range append(append(c.consumers, c.edges...), c.admin) {
+		s.stop()
+	}
 }
 
 // awaitReady waits until /readyz of the private side says so.
@@ -194,4 +241,64 @@ func (c *cluster) agree() {
 			}
 		}
 	}
+}
+
+// check compares what is counted with what was answered, campaign by campaign, once everything is. An
+// edge is one of killed, or has answered every request, each within slowest.
+func (c *cluster) check(t *testing.T, api *client.Client, lanes [][]*lane, killed ...int) {
+	t.Helper()
+	c.drain()
+	var answered, doubtful uint64
+	longest := time.Duration(0)
+	for edge, mine := range lanes {
+		for _, l := range mine {
+			l.check(t.Context(), t, api)
+			left := uint64(0)
+			for kind := range kinds {
+				answered += l.answered[kind]
+				left += l.doubtful[kind]
+			}
+			if left > 0 && !slices.Contains(killed, edge) {
+				t.Errorf("edge %d left %d requests of %s without an answer", edge, left, l.campaign)
+			}
+			doubtful += left
+			longest = max(longest, l.longest)
+		}
+	}
+	if longest > slowest {
+		t.Errorf("a reader waited %v for an answer", longest)
+	}
+	if answered < 100 {
+		t.Errorf("%d answers are no load", answered)
+	}
+	t.Logf("%d answers, the slowest after %v, each counted once; %d requests without an answer", answered, longest.Round(time.Millisecond), doubtful)
+}
+
+// slowest is how long an answer may take on a machine that does all of this at once.
+const slowest = 5 * time.Second
+
+// owned is how many partitions a consumer has.
+func (s *server) owned() int {
+	s.t.Helper()
+	return strings.Count(s.scrape(), "\nmailbeacon_fold_lag_records{")
+}
+
+// await waits until something holds.
+func await(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in %v: %s", patience, what)
+		}
+	}
+}
+
+// sum is a metric of several processes.
+func sum(all []*server, metric string) float64 {
+	total := 0.0
+	for _, s := range all {
+		s.t.Helper()
+		total += s.metric(metric)
+	}
+	return total
 }

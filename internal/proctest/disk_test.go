@@ -72,6 +72,24 @@ func TestDiskFull(t *testing.T) {
 	ctx := t.Context()
 	s := startOnSmallDisk(t, 3<<20, append(quick, "--commit-interval=50ms")...)
 	l := newLanes(ctx, t, s.client(), "spring", 1)[0]
+	fillAndHeal(t, s, l)
+	s.drain()
+	r, err := s.client().Report(ctx, l.campaign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	failed := uint64(s.metric("mailbeacon_spool_failed_appends_total"))
+	got, answered := r.Opens.Total+r.Clicks.Total, l.answered[open]+l.answered[click]
+	if got+failed != answered {
+		t.Errorf("%d counted and %d not kept of %d", got, failed, answered)
+	}
+	t.Logf("%d answers, %d of them on a full disk", answered, failed)
+	s.stop()
+}
+
+// fillAndHeal fills the server's disk and makes room again, asking all the while.
+func fillAndHeal(t *testing.T, s *server, l *lane) {
+	t.Helper()
 	c, err := dial(s.public)
 	if err != nil {
 		t.Fatal(err)
@@ -112,22 +130,20 @@ func TestDiskFull(t *testing.T) {
 		}
 	}
 	ask(100)
-	s.drain()
-	r, err := s.client().Report(ctx, l.campaign)
-	if err != nil {
-		t.Fatal(err)
-	}
-	failed := uint64(s.metric("mailbeacon_spool_failed_appends_total"))
-	got, answered := r.Opens.Total+r.Clicks.Total, l.answered[open]+l.answered[click]
-	if got+failed != answered {
-		t.Errorf("%d counted and %d not kept of %d", got, failed, answered)
-	}
-	t.Logf("%d answers, %d of them on a full disk", answered, failed)
-	s.stop()
 }
 
 // startOnSmallDisk starts the server with its folder on a file system of its own.
 func startOnSmallDisk(t *testing.T, size int, args ...string) *server {
+	t.Helper()
+	needsMounts(t)
+	s := newServer(t, binary(t), t.TempDir(), args...)
+	s.runOnSmallDisk(size)
+	s.ready()
+	return s
+}
+
+// needsMounts skips a test where no file system can be mounted.
+func needsMounts(t *testing.T) {
 	t.Helper()
 	if err := exec.Command("unshare", "-rm", "mount", "-t", "tmpfs", "none", "/mnt").Run(); err != nil {
 		if os.Getenv("CI") != "" {
@@ -135,16 +151,18 @@ func startOnSmallDisk(t *testing.T, size int, args ...string) *server {
 		}
 		t.Skipf("no file system can be mounted in a namespace: %v", err)
 	}
-	data := t.TempDir()
-	s := newServer(t, binary(t), data, args...)
+}
+
+// runOnSmallDisk is run with the folder on a file system of its own.
+func (s *server) runOnSmallDisk(size int) {
+	s.t.Helper()
+	data := s.data
 	s.cmd = exec.Command("unshare", append([]string{"-rm", "sh", "-c",
 		fmt.Sprintf(`mount -t tmpfs -o size=%d none "$1" && shift && exec "$@"`, size), "sh", data}, s.cmd.Args...)...)
 	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = environ(), &s.out, &s.out
 	s.run()
 	// The file system is there in the server's eyes only.
 	s.data = fmt.Sprintf("/proc/%d/root%s", s.cmd.Process.Pid, data)
-	s.ready()
-	return s
 }
 
 // fillDisk leaves no byte free and returns the file to remove.

@@ -18,7 +18,7 @@ func filled(t *testing.T) (string, *lane) {
 	ctx, data := t.Context(), filepath.Join(t.TempDir(), "data")
 	s := start(t, data, quick...)
 	l := newLanes(ctx, t, s.client(), "spring", 1)[0]
-	answer(t, s, l, 30)
+	ask(t, s, l, 30)
 	s.drain()
 	s.stop()
 	return data, l
@@ -82,7 +82,7 @@ func TestLostSpool(t *testing.T) {
 			ctx, data := t.Context(), filepath.Join(t.TempDir(), "data")
 			s := start(t, data, "--classify-window=60s")
 			l := newLanes(ctx, t, s.client(), "spring", 1)[0]
-			answer(t, s, l, 3)
+			ask(t, s, l, 3)
 			if _, stderr, code := mailbeacon(ctx, t, "", "spool", "accept-loss", "--data", data); code != 1 || !strings.Contains(stderr, "in use") {
 				t.Errorf("beside a server: exit code %d: %s", code, stderr)
 			}
@@ -106,7 +106,7 @@ func TestLostSpool(t *testing.T) {
 			}
 			s = start(t, data, quick...)
 			l.answered = [kinds]uint64{}
-			answer(t, s, l, 6)
+			ask(t, s, l, 6)
 			s.drain()
 			l.check(ctx, t, s.client())
 			s.stop()
@@ -114,8 +114,8 @@ func TestLostSpool(t *testing.T) {
 	}
 }
 
-// answer asks for what is in a lane's mail, in turns.
-func answer(t *testing.T, s *server, l *lane, n int) {
+// ask asks for what is in a lane's mail, in turns.
+func ask(t *testing.T, s *server, l *lane, n int) {
 	t.Helper()
 	c, err := dial(s.public)
 	if err != nil {
@@ -155,7 +155,7 @@ func TestDoctorChangesNothing(t *testing.T) {
 	ctx, data := t.Context(), filepath.Join(t.TempDir(), "data")
 	s := start(t, data, quick...)
 	l := newLanes(ctx, t, s.client(), "spring", 1)[0]
-	answer(t, s, l, 30)
+	ask(t, s, l, 30)
 	s.drain()
 	s.kill()
 	before := listing(t, data)

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"mailbeacon/internal/api"
 	"mailbeacon/internal/client"
@@ -21,6 +22,7 @@ type lane struct {
 	path     [kinds]string
 	answered [kinds]uint64 // answers that were given
 	doubtful [kinds]uint64 // requests whose answer did not come
+	longest  time.Duration // that an answer took
 }
 
 // The requests of a lane.
@@ -108,7 +110,7 @@ func (l *lane) drive(ctx context.Context, addr string) error {
 	}
 	defer c.close()
 	for i := 0; ctx.Err() == nil; i++ {
-		kind := i % kinds
+		kind, began := i%kinds, time.Now()
 		status, err := c.get(l.path[kind])
 		if err != nil {
 			l.doubtful[kind]++
@@ -118,6 +120,7 @@ func (l *lane) drive(ctx context.Context, addr string) error {
 			return fmt.Errorf("%s: status %d, want %d", l.path[kind], status, wantStatus[kind])
 		}
 		l.answered[kind]++
+		l.longest = max(l.longest, time.Since(began))
 	}
 	return nil
 }

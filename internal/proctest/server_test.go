@@ -156,6 +156,14 @@ func (s *server) kill() {
 	<-s.ended
 }
 
+// signal sends the process a signal.
+func (s *server) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // stop asks the server to end and waits until it has.
 func (s *server) stop() {
 	s.t.Helper()
