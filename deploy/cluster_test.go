@@ -123,6 +123,9 @@ func visit(t *testing.T, address string, want int) {
 
 // TestCluster is a person's first hour with deploy/cluster: what it prints is pasted, and works.
 func TestCluster(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a whole cluster, twice")
+	}
 	t.Parallel()
 	s := newScript(t)
 	out := s.do(0, "up")

@@ -157,6 +157,9 @@ func begin(t *testing.T, role, data string, settings ...string) {
 // TestRightsAreEnough gives each role what the page says and nothing else, on a real broker, and counts
 // an open through all of them.
 func TestRightsAreEnough(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts a whole cluster")
+	}
 	t.Parallel()
 	broker := secured(t, "mailbeacon-edge", "mailbeacon-consume", "mailbeacon-admin")
 	store := clickhousetest.Own(t, clickhouse.Options{Password: "store-secret"})

@@ -79,6 +79,9 @@ func copyTree(t *testing.T, rules []string, from, to string) {
 // TestImageBuilds does what the Dockerfile's first stage does, in a folder: what it copies is there and
 // enough, and what it runs makes a static program.
 func TestImageBuilds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the program anew")
+	}
 	t.Parallel()
 	rules := strings.Fields(regexp.MustCompile(`(?m)^#.*$`).ReplaceAllString(text(t, "Dockerfile.dockerignore"), ""))
 	src := t.TempDir()

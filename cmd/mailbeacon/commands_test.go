@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -299,6 +300,21 @@ func TestDoctorKnowsRoles(t *testing.T) {
 			if !strings.Contains(out, says) {
 				t.Errorf("%s: no %q in\n%s", c.role, says, out)
 			}
+		}
+	}
+}
+
+// TestServeRefusesRoles: a consumer's folder looks like one that was never used.
+func TestServeRefusesRoles(t *testing.T) {
+	t.Parallel()
+	for _, role := range []config.Role{config.Edge, config.Consume, config.Admin} {
+		path := filepath.Join(t.TempDir(), "data")
+		dir, err := openFolder(path, role)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(wholeFolder(dir), dir.Close()); err == nil || !strings.Contains(err.Error(), "belongs to mailbeacon "+string(role)) {
+			t.Errorf("a folder of %s: %v", role, err)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"mailbeacon/internal/config"
 	"mailbeacon/internal/datadir"
 )
 
@@ -31,6 +32,13 @@ var made = []struct{ name, gone string }{
 // would look as if nothing was lost. A first start that was cut short leaves a beginning of the
 // list, and what is missing at its end may be made.
 func wholeFolder(dir *datadir.Dir) error {
+	role, err := roleOf(dir.Root())
+	if err != nil {
+		return fmt.Errorf("data folder %s: %w", dir.Root(), err)
+	}
+	if role != config.Serve {
+		return fmt.Errorf("data folder %s belongs to mailbeacon %s; each role needs one of its own (--data)", dir.Root(), role)
+	}
 	var missing []string
 	why := ""
 	for _, m := range made {
