@@ -80,8 +80,8 @@ func TestBrokerSleeps(t *testing.T) {
 	r.check()
 	_, again := r.repeated()
 	t.Logf("%d stops, %d events shipped again, %d tries failed", n, again, s.Stats().Retries)
-	if again == 0 {
-		t.Error("nothing was shipped again: this test tests nothing")
+	if again == 0 && s.Stats().Retries == 0 {
+		t.Error("nothing was tried or shipped again: this test tests nothing")
 	}
 }
 

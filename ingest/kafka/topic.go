@@ -32,6 +32,8 @@ const (
 
 	creationTries = 100
 	creationPause = 100 * time.Millisecond
+	// startPatience is how long a broker may say that it is not ready yet.
+	startPatience = 10 * time.Second
 )
 
 // TopicSpec is how a topic must be.
@@ -103,7 +105,12 @@ func ControlTopic(name string, replicas int) TopicSpec {
 
 // Ensure makes a topic where it is missing, and checks it where it is there. The errors name
 // the setting: a *SettingError for one of the topic's, others for the connection's.
-func (k *Client) Ensure(ctx context.Context, s TopicSpec) (Topic, error) {
+func (k *Client) Ensure(ctx context.Context, s TopicSpec) (t Topic, err error) {
+	err = k.patiently(ctx, func() (err error) { t, err = k.ensure(ctx, s); return err })
+	return t, err
+}
+
+func (k *Client) ensure(ctx context.Context, s TopicSpec) (Topic, error) {
 	if err := k.Check(ctx); err != nil {
 		return Topic{}, err
 	}
@@ -121,7 +128,32 @@ func (k *Client) Ensure(ctx context.Context, s TopicSpec) (Topic, error) {
 }
 
 // Verify is Ensure for those who may not make topics: a missing one is an error.
-func (k *Client) Verify(ctx context.Context, s TopicSpec) (Topic, error) {
+func (k *Client) Verify(ctx context.Context, s TopicSpec) (t Topic, err error) {
+	err = k.patiently(ctx, func() (err error) { t, err = k.verify(ctx, s); return err })
+	return t, err
+}
+
+// patiently calls fn again, for startPatience at most, while a broker answers that it is not ready:
+// for seconds after its start, and after a topic was made, it says so to one question or another.
+func (k *Client) patiently(ctx context.Context, fn func() error) error {
+	for deadline := time.Now().Add(startPatience); ; {
+		err := fn()
+		var code kafkago.Error
+		if err == nil || !errors.As(err, &code) || time.Now().After(deadline) {
+			return err
+		}
+		switch code {
+		case kafkago.BrokerNotAvailable, kafkago.LeaderNotAvailable, kafkago.NotLeaderForPartition, kafkago.NetworkException:
+		default:
+			return err
+		}
+		if !pause(ctx, creationPause) {
+			return err
+		}
+	}
+}
+
+func (k *Client) verify(ctx context.Context, s TopicSpec) (Topic, error) {
 	if err := k.Check(ctx); err != nil {
 		return Topic{}, err
 	}
