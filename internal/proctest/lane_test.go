@@ -102,14 +102,23 @@ func pathOf(t *testing.T, u string) string {
 var wantStatus = [kinds]int{open: 200, click: 302, refused: 200}
 
 // drive sends requests over one connection until one fails, which it then was the death of the
-// server, or until ctx ends.
+// server, or until ctx ends. Where the server says that it closes, which it does now and then, the
+// next request opens another.
 func (l *lane) drive(ctx context.Context, addr string) error {
 	c, err := dial(addr)
 	if err != nil {
 		return nil //nolint:nilerr // dead already
 	}
-	defer c.close()
+	defer func() { c.close() }()
 	for i := 0; ctx.Err() == nil; i++ {
+		if c.last {
+			c.close()
+			again, err := dial(addr)
+			if err != nil {
+				return nil //nolint:nilerr // that was its end
+			}
+			c = again
+		}
 		kind, began := i%kinds, time.Now()
 		status, err := c.get(l.path[kind])
 		if err != nil {

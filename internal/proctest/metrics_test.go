@@ -33,8 +33,17 @@ func (s *server) scrape() string {
 // metric is the sum over all labels of a family.
 func (s *server) metric(name string) float64 {
 	s.t.Helper()
-	sum, found := 0.0, false
-	for sc := bufio.NewScanner(strings.NewReader(s.scrape())); sc.Scan(); {
+	sum, found := s.family(s.scrape(), name)
+	if !found {
+		s.t.Fatalf("there is no metric %s", name)
+	}
+	return sum
+}
+
+// family is a metric of a page, and whether the page has it.
+func (s *server) family(page, name string) (sum float64, found bool) {
+	s.t.Helper()
+	for sc := bufio.NewScanner(strings.NewReader(page)); sc.Scan(); {
 		rest, ok := strings.CutPrefix(sc.Text(), name)
 		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
 			continue
@@ -45,10 +54,7 @@ func (s *server) metric(name string) float64 {
 		}
 		sum, found = sum+v, true
 	}
-	if !found {
-		s.t.Fatalf("there is no metric %s", name)
-	}
-	return sum
+	return sum, found
 }
 
 // drain waits until everything in the spool is counted.

@@ -14,8 +14,9 @@ import (
 // conn is one connection to the public side. http.Client would send a request again by itself when
 // a connection breaks, and what is counted here is each request.
 type conn struct {
-	c net.Conn
-	r *bufio.Reader
+	c    net.Conn
+	r    *bufio.Reader
+	last bool // the server said that it closes
 }
 
 func dial(addr string) (*conn, error) {
@@ -23,7 +24,7 @@ func dial(addr string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &conn{c, bufio.NewReader(c)}, nil
+	return &conn{c: c, r: bufio.NewReader(c)}, nil
 }
 
 func (c *conn) close() { c.c.Close() }
@@ -56,6 +57,7 @@ func (c *conn) getAs(agent, path string, headers ...string) (status int, err err
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 		return 0, err
 	}
+	c.last = resp.Close
 	return resp.StatusCode, nil
 }
 
