@@ -54,7 +54,6 @@ func TestClusterFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes minutes")
 	}
-	t.Parallel() // it waits most of the time
 	c := newWiredCluster(t)
 	f := &faulted{c, c.admin.client()}
 	for number, fault := range []struct {

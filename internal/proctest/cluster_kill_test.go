@@ -30,7 +30,6 @@ func TestClusterKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it takes a minute")
 	}
-	t.Parallel() // it waits most of the time
 	c, n := newCluster(t), clusterKills(t)
 	api := c.admin.client()
 	victims := []string{"edge", "consumer", "broker", "store"}
@@ -93,11 +92,17 @@ func TestClusterKill(t *testing.T) {
 		s.awaitReady()
 	}
 	c.drain()
+	c.await(api, all)
 	var answered uint64
 	for _, l := range all {
 		l.check(t.Context(), t, api)
 		for kind := range kinds {
 			answered += l.answered[kind]
+		}
+	}
+	if t.Failed() {
+		for i, s := range c.consumers {
+			t.Logf("consumer %d said:\n%s", i, &s.out)
 		}
 	}
 	if answered < uint64(n) {

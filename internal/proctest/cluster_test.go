@@ -42,9 +42,32 @@ const (
 // newCluster starts all of it.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
+	if os.Getenv("MAILBEACON_SKIP_CLUSTER") != "" {
+		t.Skip("MAILBEACON_SKIP_CLUSTER is set: a cluster needs the machine for itself, for minutes")
+	}
 	c := &cluster{t: t, dir: t.TempDir(), broker: kafkatest.Own(t, kafka.Options{}), store: clickhousetest.Own(t, clickhouse.Options{})}
 	c.begin(c.broker.Addr())
 	return c
+}
+
+// await waits until the reports hold at least what was answered: a partition that has just found an owner does
+// not know yet how far behind it is. What is more than that is for check to find.
+func (c *cluster) await(api *client.Client, lanes []*lane) {
+	c.t.Helper()
+	deadline := time.Now().Add(2 * patience)
+	for _, l := range lanes {
+		for {
+			r, err := api.Report(c.t.Context(), l.campaign)
+			if err == nil && r.Opens.Total >= l.answered[open] && r.Clicks.Total >= l.answered[click] && r.Opens.Suppressed["opted_out"] >= l.answered[refused] {
+				break
+			}
+			if time.Now().After(deadline) {
+				return
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+	c.drain()
 }
 
 // newWiredCluster is newCluster with a wire before the broker and one before the store.
