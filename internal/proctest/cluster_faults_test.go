@@ -239,6 +239,11 @@ func (f *faulted) takeover(t *testing.T, asleep, awake *server) {
 	asleep.signal(syscall.SIGSTOP)
 	await(t, "another consumer takes over", func() bool { return awake.owned() == testPartitions })
 	t.Logf("taken over after %v", time.Since(began).Round(time.Millisecond))
+	defer func() {
+		if t.Failed() {
+			t.Logf("the consumer that took over said:\n%s", &awake.out)
+		}
+	}()
 	await(t, "it has committed to every partition", func() bool { return awake.committing() == testPartitions })
 }
 
