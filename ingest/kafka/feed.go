@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,7 +80,7 @@ func (p *Partition) Trim(uint64) error { return nil }
 
 // Open implements aggregate.Source. It asks for nothing yet: what is wrong is Next's error.
 func (p *Partition) Open(from uint64) (aggregate.Feed, error) {
-	f := &feed{p: p, from: from, got: make(chan *chunk), free: make(chan *chunk, chunks)}
+	f := &feed{p: p, from: from, room: room{most: p.o.FetchBytes}, got: make(chan *chunk), free: make(chan *chunk, chunks)}
 	for range chunks {
 		f.free <- &chunk{}
 	}
@@ -103,6 +104,7 @@ type chunk struct {
 type feed struct {
 	p       *Partition
 	from    uint64 // nothing before is handed out
+	room    room
 	got     chan *chunk
 	free    chan *chunk
 	stop    context.CancelFunc
@@ -175,7 +177,8 @@ func (f *feed) fill(ctx context.Context, c *chunk, offset *int64) error {
 	o := &f.p.o
 	c.records, c.bytes = c.records[:0], c.bytes[:0]
 	at := place{o.Topic.Name, o.Partition, *offset}
-	got, err := o.Client.fetch(ctx, at, fetchLimits{bytes: int64(o.FetchBytes), least: 1, wait: fetchWait})
+	got, err := o.Client.fetch(ctx, at, fetchLimits{bytes: f.room.bytes(), least: 1, wait: fetchWait})
+	f.room.learn(err)
 	if err != nil {
 		return f.explain(ctx, err, offset)
 	}
@@ -202,6 +205,27 @@ func (f *feed) fill(ctx context.Context, c *chunk, offset *int64) error {
 	}
 	f.p.end.Store(got.end)
 	return nil
+}
+
+// leastRoom is how little is fetched at once; a broker answers the first batch however large it is.
+const leastRoom = 16 << 10
+
+// room is how much to fetch at once: less where that took too long. Unpacking is part of the call's time,
+// and thousands of small compressed batches on a machine without time for them would time out for ever.
+type room struct{ most, less int }
+
+func (r *room) bytes() int64 { return int64(max(r.most-r.less, min(leastRoom, r.most))) }
+
+// learn takes note of how a fetch ended.
+func (r *room) learn(err error) {
+	now := int(r.bytes())
+	switch {
+	case err == nil:
+		now *= 2
+	case errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded):
+		now /= 4
+	}
+	r.less = max(0, r.most-max(now, leastRoom))
 }
 
 // explain finds out what a failed fetch means.

@@ -88,9 +88,17 @@ func (l *lane) encode() {
 	event.SealFrame(l.frame, l.o.Spool.Edge, l.o.Spool.Epoch, l.first)
 }
 
+// worthPacking is from how many bytes on a record is compressed: below, a codec's own frame takes what it
+// saves, and whoever reads unpacks each record by itself.
+const worthPacking = 1 << 10
+
 func (l *lane) produce(ctx context.Context) error {
 	r := kafkago.NewRecordReader(kafkago.Record{Value: kafkago.NewBytes(l.frame)})
-	_, err := l.o.Client.produce(ctx, l.o.Topic.Name, l.partition, r, codecs[l.o.Compression])
+	codec := codecs[l.o.Compression]
+	if len(l.frame) < worthPacking {
+		codec = 0
+	}
+	_, err := l.o.Client.produce(ctx, l.o.Topic.Name, l.partition, r, codec)
 	return l.o.Client.denied(err, "topic "+l.o.Topic.Name, "Write")
 }
 
