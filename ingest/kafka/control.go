@@ -104,12 +104,15 @@ func (l *ControlLog) Read(ctx context.Context, after control.Position, limit int
 		return nil, l.failed(ctx, "read", context.Canceled)
 	}
 	var all []control.Entry
-	err := l.scan(ctx, int64(min(after, 1<<62)), func(e *control.Entry) bool {
-		if len(all) == limit || limit <= 0 {
-			return false
-		}
-		all = append(all, *e)
-		return len(all) < limit
+	err := l.k.patiently(ctx, func() error {
+		all = nil
+		return l.scan(ctx, int64(min(after, 1<<62)), func(e *control.Entry) bool {
+			if len(all) == limit || limit <= 0 {
+				return false
+			}
+			all = append(all, *e)
+			return len(all) < limit
+		})
 	})
 	if err != nil {
 		return nil, l.failed(ctx, "read", err)
