@@ -33,8 +33,14 @@ func measureCounting(reg *prometheus.Registry, c *counting) {
 		}
 	}
 	reg.MustRegister(
-		gauge("fold_lag_records", "Records between what was read last and the partition's end.", partition,
-			each(func(_ aggregate.Stats, o *ownership) float64 { return float64(o.source.Lag()) })),
+		gauge("fold_lag_records", "Records between what was read last and the partition's end, once that is known.", partition,
+			func(emit func(float64, ...string)) {
+				c.each(func(p int, o *ownership) {
+					if lag, known := o.source.Lag(); known {
+						emit(float64(lag), strconv.Itoa(p))
+					}
+				})
+			}),
 		gauge("fold_offset", "Position of the first event that is not counted yet.", partition,
 			each(func(s aggregate.Stats, _ *ownership) float64 { return float64(s.Offset) })),
 		gauge("fold_held_events", "Events in memory, waiting for the classification window to pass.", partition,

@@ -50,7 +50,7 @@ type PartitionOptions struct {
 // business, who has it from the store: what the group's offsets say is never asked.
 type Partition struct {
 	o   PartitionOptions
-	end atomic.Int64
+	end atomic.Int64 // and 1 more; 0 is not known
 	at  atomic.Int64
 }
 
@@ -71,9 +71,12 @@ func NewPartition(o PartitionOptions) (*Partition, error) {
 	return &Partition{o: o}, nil
 }
 
-// Lag is how many records lie between what was handed out last and the partition's end, as far as is
-// known; 0 before the first fetch.
-func (p *Partition) Lag() int64 { return max(0, p.end.Load()-p.at.Load()) }
+// Lag is how many records lie between what was handed out last and the partition's end. It is not known
+// before the first answer of the broker.
+func (p *Partition) Lag() (records int64, known bool) {
+	end := p.end.Load()
+	return max(0, end-1-p.at.Load()), end > 0
+}
 
 // Trim implements aggregate.Source. The topic's retention has the say.
 func (p *Partition) Trim(uint64) error { return nil }
@@ -84,6 +87,7 @@ func (p *Partition) Open(from uint64) (aggregate.Feed, error) {
 	for range chunks {
 		f.free <- &chunk{}
 	}
+	p.at.Store(int64(from >> positionBits))
 	var ctx context.Context
 	ctx, f.stop = context.WithCancel(context.Background())
 	f.running.Go(func() { f.run(ctx, int64(from>>positionBits)) })
@@ -203,7 +207,7 @@ func (f *feed) fill(ctx context.Context, c *chunk, offset *int64) error {
 		}
 		*offset = c.records[len(c.records)-1].offset + 1
 	}
-	f.p.end.Store(got.end)
+	f.p.end.Store(got.end + 1)
 	return nil
 }
 

@@ -299,3 +299,36 @@ func TestRunnerStopsAtBrokenStream(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestLag: it is not known before the broker answered, and then counts from where the store stands.
+func TestLag(t *testing.T) {
+	t.Parallel()
+	k := sharedClient(t)
+	topic := ensure(t, k, EventsTopic(newTopic(t), 1, 0, 0))
+	for i := range 5 {
+		write(t, k, topic.Name, 0, frameOf(1, uint64(i), 1))
+	}
+	p := partition(t, k, topic, quarantineIn(t, t.TempDir()), nil)
+	if n, known := p.Lag(); known {
+		t.Errorf("%d is known before anything was read", n)
+	}
+	f := openFeed(t, p, 2<<positionBits)
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if n, known := p.Lag(); known {
+			if n != 3 {
+				t.Errorf("%d records behind, want 3", n)
+			}
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the lag is never known")
+		}
+	}
+	for left := int64(2); left >= 0; left-- {
+		_, err := next(t, f)
+		must(t, err)
+		if n, known := p.Lag(); !known || n != left {
+			t.Errorf("%d records behind (%t), want %d", n, known, left)
+		}
+	}
+}

@@ -91,7 +91,6 @@ func TestClusterKill(t *testing.T) {
 	for _, s := range c.consumers {
 		s.awaitReady()
 	}
-	c.drain()
 	c.await(api, all)
 	var answered uint64
 	for _, l := range all {

@@ -55,8 +55,8 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
-// await waits until the reports hold at least what was answered: a partition that has just found an owner does
-// not know yet how far behind it is. What is more than that is for check to find.
+// await waits until the reports hold at least what was answered, and everything is counted. What is more than
+// that is for check to find.
 func (c *cluster) await(api *client.Client, lanes []*lane) {
 	c.t.Helper()
 	deadline := time.Now().Add(2 * patience)
@@ -212,7 +212,7 @@ func (c *cluster) drain() {
 			}
 		}
 		if partitions != testPartitions {
-			return fmt.Sprintf("%d of %d partitions have an owner", partitions, testPartitions)
+			return fmt.Sprintf("%d of %d partitions have an owner that has read", partitions, testPartitions)
 		}
 		return ""
 	}
@@ -276,7 +276,7 @@ func (c *cluster) agree() {
 // edge is one of killed, or has answered every request, each within slowest.
 func (c *cluster) check(t *testing.T, api *client.Client, lanes [][]*lane, killed ...int) {
 	t.Helper()
-	c.drain()
+	c.await(api, slices.Concat(lanes...))
 	var answered, doubtful uint64
 	longest := time.Duration(0)
 	for edge, mine := range lanes {
@@ -306,7 +306,7 @@ func (c *cluster) check(t *testing.T, api *client.Client, lanes [][]*lane, kille
 // slowest is how long an answer may take on a machine that does all of this at once.
 const slowest = 5 * time.Second
 
-// owned is how many partitions a consumer has.
+// owned is how many partitions a consumer has and reads.
 func (s *server) owned() int {
 	s.t.Helper()
 	return strings.Count(s.scrape(), "\nmailbeacon_fold_lag_records{")
