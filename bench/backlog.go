@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,8 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,15 +16,14 @@ import (
 
 // backlog is a cluster that finds a full spool: how fast it ships, folds and commits it.
 type backlog struct {
+	*roles
 	events    uint64
 	campaigns int
 	people    int
 	consumers int
+	window    time.Duration
+	atOnce    bool // the consumers start beside the edge, and not when all is in Kafka
 	out       io.Writer
-	dir       string
-	env       []string
-	admin     *process
-	workers   []*process // the edge and the consumers
 }
 
 func runBacklog(ctx context.Context, args []string, out io.Writer) (err error) {
@@ -37,92 +33,29 @@ func runBacklog(ctx context.Context, args []string, out io.Writer) (err error) {
 	fs.IntVar(&b.campaigns, "campaigns", 100, "campaigns they belong to")
 	fs.IntVar(&b.people, "people", 1_000_000, "people they are of")
 	fs.IntVar(&b.consumers, "consumers", 1, "consumers")
+	fs.DurationVar(&b.window, "classify-window", 15*time.Second, "the consumers' setting")
+	fs.BoolVar(&b.atOnce, "at-once", true, "start the consumers beside the edge, not when it has shipped all")
+	partitions := fs.Int("partitions", 4, "partitions of the topic")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	for _, name := range []string{"MAILBEACON_KAFKA", "MAILBEACON_CLICKHOUSE"} {
-		if os.Getenv(name) == "" {
-			return fmt.Errorf("%s is not set; `make engines` starts both engines and prints it", name)
-		}
-	}
-	if b.dir, err = os.MkdirTemp("", "mailbeacon-backlog-"); err != nil {
+	if b.roles, err = newRoles(ctx, *partitions); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	defer b.stop()
-	if err := buildMailbeacon(ctx, b.dir); err != nil {
-		return err
-	}
-	return b.run(ctx)
+	defer func() { err = errors.Join(err, b.close()) }()
+	return b.measure(ctx)
 }
 
-func (b *backlog) stop() {
-	for i := len(b.workers) - 1; i >= 0; i-- {
-		b.workers[i].stop()
-	}
-	b.admin.stop()
-}
-
-// mailbeacon runs a command to its end.
-func (b *backlog) mailbeacon(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(b.dir, "mailbeacon"), args...)
-	cmd.Env = append(os.Environ(), b.env...)
-	text, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("mailbeacon %s: %w\n%s", strings.Join(args, " "), err, text)
-	}
-	return strings.TrimSpace(string(text)), nil
-}
-
-// role starts a role and waits until its private side answers.
-func (b *backlog) role(ctx context.Context, role, name string, args ...string) (*process, error) {
-	admin, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
-	data := filepath.Join(b.dir, name)
-	args = append([]string{role, "--data", data, "--admin", admin}, args...)
-	p := newProcess(admin, filepath.Join(b.dir, "mailbeacon"), args...)
-	p.cmd.Env = append(os.Environ(), b.env...)
-	if err := p.cmd.Start(); err != nil {
-		return nil, err
-	}
-	p.data = data
-	return p, p.await(ctx, func() bool {
-		resp, err := http.Get("http://" + admin + "/healthz")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
-}
-
-func (b *backlog) run(ctx context.Context) error {
-	// Names of this run's own: the engines may hold the topics and tables of others.
-	run := "bench" + strconv.FormatInt(time.Now().Unix(), 36)
-	store := os.Getenv("MAILBEACON_CLICKHOUSE")
-	store = store[:strings.LastIndexByte(store, '/')+1] + run
-	b.env = []string{"MAILBEACON_TOPICS=" + run, "MAILBEACON_CLICKHOUSE=" + store, "MAILBEACON_GROUP=" + run, "MAILBEACON_KEYRING=" + filepath.Join(b.dir, "keyring.json")}
-	if _, err := b.mailbeacon(ctx, "keyring", "create", filepath.Join(b.dir, "keyring.json")); err != nil {
-		return err
-	}
-	if _, err := b.mailbeacon(ctx, "admin", "migrate"); err != nil {
-		return err
-	}
-	var err error
-	if b.admin, err = b.role(ctx, "admin", "admin", "--public-url", "http://localhost", "--partitions", "4"); err != nil {
-		return err
-	}
+func (b *backlog) measure(ctx context.Context) error {
 	a, err := newAPI("", "", b.admin.data)
 	if err != nil {
 		return err
 	}
-	names, first, err := b.campaignsOf(ctx, a, run)
+	names, first, err := b.campaignsOf(ctx, a)
 	if err != nil {
 		return err
 	}
-	said, err := b.mailbeacon(ctx, "spool", "fill", filepath.Join(b.dir, "edge", "spool"), "--events", strconv.FormatUint(b.events, 10),
+	said, err := b.run(ctx, "spool", "fill", filepath.Join(b.atOnceer("edge", 0), "spool"), "--events", strconv.FormatUint(b.events, 10),
 		"--campaign", strconv.Itoa(first), "--campaigns", strconv.Itoa(b.campaigns), "--people", strconv.Itoa(b.people))
 	if err != nil {
 		return err
@@ -132,24 +65,27 @@ func (b *backlog) run(ctx context.Context) error {
 		return err
 	}
 	var counted uint64
-	for _, name := range names {
-		n, err := received(ctx, a, name)
-		if err != nil {
-			return err
+	for deadline := time.Now().Add(time.Minute); counted != b.events; time.Sleep(time.Second) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%d events are in the reports, %d were in the spool", counted, b.events)
 		}
-		counted += n
-	}
-	if counted != b.events {
-		return fmt.Errorf("%d events are in the reports, %d were in the spool", counted, b.events)
+		counted = 0
+		for _, name := range names {
+			n, err := received(ctx, a, name)
+			if err != nil {
+				return err
+			}
+			counted += n
+		}
 	}
 	fmt.Fprintf(b.out, "totals: %d events, all in the reports of %d campaigns\n", counted, len(names))
 	return nil
 }
 
 // campaignsOf makes campaigns, whose numbers follow each other as long as nobody else makes any.
-func (b *backlog) campaignsOf(ctx context.Context, a *api, run string) (names []string, first int, err error) {
+func (b *backlog) campaignsOf(ctx context.Context, a *api) (names []string, first int, err error) {
 	for i := range b.campaigns {
-		name := fmt.Sprintf("%s-%d", run, i)
+		name := fmt.Sprintf("%s-%d", b.name, i)
 		body, err := json.Marshal(map[string]string{"name": name})
 		if err != nil {
 			return nil, 0, err
@@ -175,6 +111,15 @@ func (b *backlog) campaignsOf(ctx context.Context, a *api, run string) (names []
 	return names, first, nil
 }
 
+// leg is one part of the way, and how long it took.
+type leg struct {
+	what   string
+	events uint64
+	took   time.Duration
+	memory float64 // at most, in MiB
+	busy   time.Duration
+}
+
 // drain starts the edge and the consumers and measures until everything is counted.
 func (b *backlog) drain(ctx context.Context) error {
 	listen, err := freeAddress()
@@ -182,83 +127,108 @@ func (b *backlog) drain(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	edge, err := b.role(ctx, "edge", "edge", "--listen", listen, "--segment-bytes", "256MiB")
+	edge, err := b.work(ctx, "edge", "--listen", listen, "--segment-bytes", "256MiB")
 	if err != nil {
 		return err
 	}
-	b.workers = append(b.workers, edge)
-	for i := range b.consumers {
-		p, err := b.role(ctx, "consume", fmt.Sprintf("consume-%d", i), "--classify-window", "15s")
+	ship := leg{what: "spool to Kafka (edge)", events: b.events}
+	if !b.atOnce {
+		if err := b.watch(ctx, edge, nil, &ship, nil, began); err != nil {
+			return err
+		}
+	}
+	counting := time.Now()
+	if b.atOnce {
+		counting = began
+	}
+	var consumers []*process
+	for range b.consumers {
+		p, err := b.work(ctx, "consume", "--classify-window", b.window.String())
 		if err != nil {
 			return err
 		}
-		b.workers = append(b.workers, p)
+		consumers = append(consumers, p)
 	}
-	var shipped time.Duration
-	var memory [2]float64 // of the edge and of the consumers, at most, in MiB
-	for last := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+	count := leg{what: "Kafka to ClickHouse (consumers)", events: b.events}
+	whole := leg{what: "the whole way", events: b.events}
+	shipping := &ship
+	if !b.atOnce {
+		shipping = nil
+	}
+	if err := b.watch(ctx, edge, consumers, shipping, &count, counting); err != nil {
+		return err
+	}
+	whole.took = time.Since(began)
+	whole.memory, whole.busy = ship.memory+count.memory, ship.busy+count.busy
+	t := newTable("backlog", "seconds", "events/s", "processor s", "memory MiB")
+	for _, l := range []leg{ship, count, whole} {
+		t.AppendRow([]any{l.what, fmt.Sprintf("%.1f", l.took.Seconds()), fmt.Sprintf("%.0f", float64(l.events)/l.took.Seconds()),
+			fmt.Sprintf("%.1f", l.busy.Seconds()), fmt.Sprintf("%.0f", l.memory)})
+	}
+	_, err = fmt.Fprintln(b.out, t.Render())
+	return err
+}
+
+// watch waits until what is asked for is done: everything shipped, or everything counted.
+func (b *backlog) watch(ctx context.Context, edge *process, consumers []*process, ship, count *leg, began time.Time) error {
+	for last := time.Now(); ship != nil && ship.took == 0 || count != nil && count.took == 0; time.Sleep(100 * time.Millisecond) {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		waiting, err := gaugeOf(edge, "mailbeacon_ship_waiting_events")
+		waiting, _, err := edge.metric("mailbeacon_ship_waiting_events")
 		if err != nil {
 			return err
 		}
-		if waiting == 0 && shipped == 0 {
-			shipped = time.Since(began)
+		if ship != nil {
+			if err := ship.note([]*process{edge}); err != nil {
+				return err
+			}
+			if waiting == 0 && ship.took == 0 {
+				ship.took = time.Since(began)
+			}
 		}
 		counted := 0.0
-		for i, p := range b.workers {
-			size, err := gaugeOf(p, "process_resident_memory_bytes")
+		for _, p := range consumers {
+			n, _, err := p.metric("mailbeacon_fold_events_total") // none before a partition is owned
 			if err != nil {
 				return err
 			}
-			memory[min(i, 1)] = max(memory[min(i, 1)], size/(1<<20))
-			if i > 0 {
-				n, _ := gaugeOf(p, "mailbeacon_fold_events_total") // none before a partition is owned
-				counted += n
+			counted += n
+		}
+		if count != nil {
+			if err := count.note(consumers); err != nil {
+				return err
+			}
+			if counted >= float64(b.events) {
+				count.took = time.Since(began)
 			}
 		}
 		if time.Since(last) > 10*time.Second {
 			last = time.Now()
 			fmt.Fprintf(b.out, "%4.0fs: %.0f wait, %.0f counted\n", time.Since(began).Seconds(), waiting, counted)
 		}
-		if counted >= float64(b.events) {
-			break
-		}
 	}
-	took := time.Since(began)
-	t := newTable("backlog", "seconds", "events/s", "memory MiB")
-	t.AppendRow([]any{"in Kafka (edge)", fmt.Sprintf("%.1f", shipped.Seconds()), fmt.Sprintf("%.0f", float64(b.events)/shipped.Seconds()), fmt.Sprintf("%.0f", memory[0])})
-	t.AppendRow([]any{"counted in ClickHouse (consumers)", fmt.Sprintf("%.1f", took.Seconds()), fmt.Sprintf("%.0f", float64(b.events)/took.Seconds()), fmt.Sprintf("%.0f", memory[1])})
-	_, err = fmt.Fprintln(b.out, t.Render())
-	return err
+	return nil
 }
 
-// gaugeOf is the sum of a metric over its labels.
-func gaugeOf(p *process, name string) (float64, error) {
-	resp, err := http.Get("http://" + p.addr + "/metrics")
-	if err != nil {
-		return 0, fmt.Errorf("%w; it said:\n%s", err, p.log)
-	}
-	defer resp.Body.Close()
-	sum, found := 0.0, false
-	sc := bufio.NewScanner(resp.Body)
-	for sc.Scan() {
-		rest, ok := strings.CutPrefix(sc.Text(), name)
-		if !ok || rest == "" || rest[0] != ' ' && rest[0] != '{' {
-			continue
-		}
-		v, err := strconv.ParseFloat(rest[strings.LastIndexByte(rest, ' ')+1:], 64)
+// note keeps the most memory that processes had, and the processor time that they used.
+func (l *leg) note(of []*process) error {
+	memory, busy := 0.0, 0.0
+	for _, p := range of {
+		m, _, err := p.metric("process_resident_memory_bytes")
 		if err != nil {
-			return 0, fmt.Errorf("metric %s: %w", name, err)
+			return err
 		}
-		sum, found = sum+v, true
+		c, _, err := p.metric("process_cpu_seconds_total")
+		if err != nil {
+			return err
+		}
+		memory, busy = memory+m/(1<<20), busy+c
 	}
-	if !found && sc.Err() == nil {
-		return 0, fmt.Errorf("there is no metric %s", name)
+	if l.took == 0 {
+		l.memory, l.busy = max(l.memory, memory), time.Duration(busy*float64(time.Second))
 	}
-	return sum, sc.Err()
+	return nil
 }
 
 // received is how many events of a campaign the report knows, counted or not.

@@ -14,12 +14,13 @@ import (
 	"time"
 )
 
-const usageText = `usage: go run ./bench [closed|open|compare|backlog|bare] [flags]
+const usageText = `usage: go run ./bench [closed|open|compare|backlog|delay|bare] [flags]
 
   closed   (the default) load a running server as fast as its answers come
   open     load it at a fixed rate; latency counts from the moment a request was due
   compare  bare fasthttp, nginx and mailbeacon in turn, each started here, one table
   backlog  a cluster that finds a full spool: how fast it ships and counts it
+  delay    a cluster under load: how long until a request is in the report
   bare     the peer: a fasthttp server that answers a constant GIF
 
 Each takes -h. closed and open need a server that runs, and find its key in its data folder:
@@ -54,6 +55,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return runCompare(ctx, args, out)
 	case "backlog":
 		return runBacklog(ctx, args, out)
+	case "delay":
+		return runDelay(ctx, args, out)
 	case "bare":
 		return runBare(ctx, args, out)
 	case "help":

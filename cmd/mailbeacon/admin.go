@@ -90,7 +90,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if _, err := topicOf(ctx, brokers, cfg, eventsTopic(cfg, cfg.Partitions), brokers.Ensure); err != nil {
 		return err
 	}
-	store, err := openStore(ctx, cfg)
+	store, err := openStore(ctx, cfg, 0)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err := kafka.Remember(dir.Path(topicFile), topic); err != nil {
 		return err
 	}
-	store, err := openStore(ctx, cfg)
+	store, err := openStore(ctx, cfg, topic.Partitions)
 	if err != nil {
 		return err
 	}
@@ -102,10 +102,14 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	return err
 }
 
-// openStore opens the cluster's store; what is wrong is said with the setting's name.
-func openStore(ctx context.Context, cfg *config.Config) (*clickhouse.Store, error) {
+// openStore opens the cluster's store; what is wrong is said with the setting's name. Consumers of
+// partitions commit to it, an admin of 0 only reads.
+func openStore(ctx context.Context, cfg *config.Config, partitions int) (*clickhouse.Store, error) {
 	o, err := clickhouse.Parse(cfg.ClickHouse)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.CheckRate(partitions, cfg.CommitInterval); err != nil {
 		return nil, err
 	}
 	return clickhouse.Open(ctx, o)

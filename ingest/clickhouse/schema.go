@@ -8,6 +8,7 @@ import (
 	"path"
 	"strings"
 	"text/template"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -85,7 +86,24 @@ func ours() ([]migration, error) {
 const (
 	deduplicationWindow           = 100_000
 	replicatedDeduplicationWindow = 10_000
+
+	underWay = arrival + 5*time.Minute
 )
+
+// CheckRate says with an error which settings to change where partitions that commit at an interval would
+// have tokens forgotten before every commit that they guard against has ended.
+func (o *Options) CheckRate(partitions int, interval time.Duration) error {
+	window := deduplicationWindow
+	if o.Replicated {
+		window = replicatedDeduplicationWindow
+	}
+	least := underWay * time.Duration(partitions) / time.Duration(window)
+	if interval >= least {
+		return nil
+	}
+	return fmt.Errorf("setting --commit-interval: %d partitions that commit every %v are more commits than the store remembers for the %v that a late one may take, "+
+		"so an event could be counted twice; right would be %v or more, or fewer --partitions", partitions, interval, underWay, least.Round(time.Millisecond)+time.Millisecond)
+}
 
 // dialect fills the placeholders of a migration.
 type dialect struct {

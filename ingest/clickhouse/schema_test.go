@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"mailbeacon/ingest/aggregate"
 	engine "mailbeacon/internal/engines/clickhouse"
@@ -20,6 +21,30 @@ func unmade(t *testing.T, s *engine.Server) Options {
 	exec(t, o, "DROP DATABASE `"+o.Database+"` SYNC")
 	t.Cleanup(func() { exec(t, o, "CREATE DATABASE IF NOT EXISTS `"+o.Database+"`") }) // for the cleanup of database
 	return o
+}
+
+func TestCheckRate(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		partitions int
+		interval   time.Duration
+		replicated bool
+		right      string // "": it is
+	}{
+		{partitions: 12, interval: time.Second, replicated: true},
+		{partitions: 27, interval: time.Second, replicated: true},
+		{partitions: 28, interval: time.Second, replicated: true, right: "1.009s or more"},
+		{partitions: 277, interval: time.Second},
+		{partitions: 278, interval: time.Second, right: "1.002s or more"},
+		{partitions: 4, interval: 10 * time.Millisecond, right: "15ms or more"},
+		{partitions: 0, interval: 10 * time.Millisecond},
+		{partitions: 100_000, interval: time.Minute, right: "6m0.001s or more"},
+	} {
+		err := (&Options{Replicated: c.replicated}).CheckRate(c.partitions, c.interval)
+		if (err == nil) != (c.right == "") || err != nil && (!strings.Contains(err.Error(), c.right) || !strings.Contains(err.Error(), "--commit-interval")) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
 }
 
 // From every older version the schema comes to the newest, and keeps what is in it.

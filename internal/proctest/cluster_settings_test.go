@@ -155,6 +155,7 @@ func TestWrongSettings(t *testing.T) {
 		{"a newer schema", starts, []string{"--clickhouse", w.database("newer")}, []string{"--clickhouse", "newer mailbeacon", "9999"}},
 		{"a wrong password of ClickHouse", starts, []string{"--clickhouse", w.login(wrongPassword, w.store.Native, "mailbeacon")}, []string{"--clickhouse", "password"}},
 		{"an old ClickHouse", starts, []string{"--clickhouse", w.login(storePassword, old.Native, "mailbeacon")}, []string{"--clickhouse", "too old", "24.3"}},
+		{"more commits than are remembered", []string{"consume"}, []string{"--commit-interval", "10ms"}, []string{"--commit-interval", "44ms", "--partitions"}},
 		{"a missing keyring", []string{"edge", "admin"}, []string{"--keyring", filepath.Join(w.dir, "nothing.json")}, []string{"keyring", "nothing.json"}},
 		{"a keyring that is none", []string{"edge", "admin"}, []string{"--keyring", w.otherKeyring}, []string{"keyring", "other.json"}},
 		{"no public URL", admin, []string{"--public-url", ""}, []string{"public-url"}},
