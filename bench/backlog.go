@@ -55,7 +55,7 @@ func (b *backlog) measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	said, err := b.run(ctx, "spool", "fill", filepath.Join(b.atOnceer("edge", 0), "spool"), "--events", strconv.FormatUint(b.events, 10),
+	said, err := b.run(ctx, "spool", "fill", filepath.Join(b.folder("edge", 0), "spool"), "--events", strconv.FormatUint(b.events, 10),
 		"--campaign", strconv.Itoa(first), "--campaigns", strconv.Itoa(b.campaigns), "--people", strconv.Itoa(b.people))
 	if err != nil {
 		return err
