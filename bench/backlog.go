@@ -55,13 +55,23 @@ func (b *backlog) measure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	listen, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	edge := []string{"--listen", listen, "--segment-bytes", "256MiB"}
+	empty, err := b.start(ctx, "edge", edge...)
+	if err != nil {
+		return err
+	}
+	empty.stop()
 	said, err := b.run(ctx, "spool", "fill", filepath.Join(b.folder("edge", 0), "spool"), "--events", strconv.FormatUint(b.events, 10),
 		"--campaign", strconv.Itoa(first), "--campaigns", strconv.Itoa(b.campaigns), "--people", strconv.Itoa(b.people))
 	if err != nil {
 		return err
 	}
 	fmt.Fprintf(b.out, "filled: %s, %d campaigns, %d people\n", said, b.campaigns, b.people)
-	if err := b.drain(ctx); err != nil {
+	if err := b.drain(ctx, edge); err != nil {
 		return err
 	}
 	var counted uint64
@@ -121,13 +131,9 @@ type leg struct {
 }
 
 // drain starts the edge and the consumers and measures until everything is counted.
-func (b *backlog) drain(ctx context.Context) error {
-	listen, err := freeAddress()
-	if err != nil {
-		return err
-	}
+func (b *backlog) drain(ctx context.Context, args []string) error {
 	began := time.Now()
-	edge, err := b.work(ctx, "edge", "--listen", listen, "--segment-bytes", "256MiB")
+	edge, err := b.work(ctx, "edge", args...)
 	if err != nil {
 		return err
 	}

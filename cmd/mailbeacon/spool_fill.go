@@ -29,7 +29,7 @@ func newSpoolFillCommand(c *cli) *cobra.Command {
 	var f filling
 	cmd := &cobra.Command{
 		Use: "fill DIR", Hidden: true, Args: cobra.ExactArgs(1),
-		Short:   "Write made-up events into a new spool folder, for load tests",
+		Short:   "Write made-up events into a spool that was never used, for load tests",
 		Example: "  mailbeacon spool fill edge/spool --events 50000000 --campaign 472214 --campaigns 1000",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if f.campaign == 0 || f.campaigns == 0 || f.people < 1 || f.links < 1 {
@@ -60,14 +60,14 @@ func (f *filling) write(dir string) (err error) {
 		return err
 	}
 	defer closing(&err, s.Close)
-	if !recovery.Fresh {
-		return fmt.Errorf("%s holds a spool already", dir)
+	if recovery.Next > recovery.First || recovery.First > 1 {
+		return fmt.Errorf("the spool in %s was used already: %d events came before", dir, recovery.Next-1)
 	}
 	const writers = 4096
 	var next atomic.Uint64
 	var wg sync.WaitGroup
 	var failed atomic.Pointer[error]
-	start := time.Now().Add(-time.Hour)
+	start := time.Now().Add(-time.Hour - 10*time.Minute) // the longest window that can be set
 	for w := range writers {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(1, uint64(w)))
@@ -86,7 +86,8 @@ func (f *filling) write(dir string) (err error) {
 	return nil
 }
 
-// event is one of four opens to a click, a tenth of the opens prefetched, spread over an hour.
+// event is one of four opens to a click, a tenth of the opens prefetched, spread over an hour that ended so
+// long ago that nothing need wait for its classification.
 func (f *filling) event(rnd *rand.Rand, start time.Time, n uint64) event.Event {
 	ev := event.Event{
 		Time:     start.Add(time.Duration(float64(n) / float64(f.events) * float64(time.Hour))).UnixMilli(),
