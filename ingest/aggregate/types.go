@@ -78,7 +78,7 @@ type Commit struct {
 }
 
 // ErrConflict is returned by Store.Commit when the stored offset is not Commit.Before: somebody
-// else owns the partition, or the answer to an earlier try was lost. Nothing was written. Read the
+// else owns the partition, or the answer to an earlier try was lost. Nothing was counted. Read the
 // progress back; it is the only authority.
 var ErrConflict = errors.New("aggregate: stored offset differs from the commit's")
 
@@ -102,7 +102,8 @@ type Population struct {
 type Store interface {
 	// Progress reads a partition's progress; the zero Progress where nothing was committed yet.
 	Progress(ctx context.Context, partition uint32) (Progress, error)
-	// Commit applies c wholly or not at all, durably. It returns ErrConflict (wrapped or not) when
+	// Commit applies c wholly or not at all, durably; but for LastActive, which may be kept though the rest
+	// is not: whoever counts the events writes the same days. It returns ErrConflict (wrapped or not) when
 	// the stored offset is not c.Before. After any other error the outcome is unknown until
 	// Progress was read.
 	Commit(ctx context.Context, c *Commit) error

@@ -60,6 +60,9 @@ func (s *Store) commit(ctx context.Context, c *aggregate.Commit) error {
 	}
 	// By its id a commit is told from a rival's that ends at the same offset.
 	id := rand.Uint64()
+	if err := s.noteActivity(ctx, c); err != nil {
+		return err
+	}
 	deadline := at.clock + uint32(arrival/time.Second)
 	for try := range lostTokens {
 		if err := s.send(ctx, c, id, deadline, token(c, try)); err != nil {
@@ -140,6 +143,18 @@ func (s *Store) sequential(ctx context.Context) context.Context {
 		set["select_sequential_consistency"] = 1
 	}
 	return clickhouse.Context(ctx, clickhouse.WithSettings(set))
+}
+
+// noteActivity comes before the commit: once events are counted nobody reads them again. That the days are
+// there and the commit is not does no harm, since whoever counts its events writes the same days.
+func (s *Store) noteActivity(ctx context.Context, c *aggregate.Commit) error {
+	if len(c.LastActive) == 0 {
+		return nil
+	}
+	if err := s.insert(ctx, "activity_add", activityOf(c.LastActive), ""); err != nil {
+		return fmt.Errorf("note days of activity: %w", err)
+	}
+	return nil
 }
 
 // send inserts a commit.

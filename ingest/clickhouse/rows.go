@@ -9,7 +9,6 @@ const (
 	rowMark
 	rowCount
 	rowUnique
-	rowActive
 )
 
 // aggregateRows are rows of the table aggregates, a column at a time, as sql/aggregates_add.sql
@@ -27,19 +26,18 @@ type aggregateRows struct {
 	deadline                        []uint32
 	hashes                          [][]uint64
 	n                               []uint64
-	day                             []uint32
 }
 
 func (r *aggregateRows) columns() []any {
 	return []any{
 		r.row, r.scope, r.kind, r.link, r.class, r.hour, r.reason, r.client, r.number, r.epoch,
-		r.offset, r.commitID, r.context, r.next, r.deadline, r.hashes, r.n, r.day,
+		r.offset, r.commitID, r.context, r.next, r.deadline, r.hashes, r.n,
 	}
 }
 
 // commitRows are the rows of a commit; they share its hashes.
 func commitRows(c *aggregate.Commit, id uint64, deadline uint32) *aggregateRows {
-	size := 2 + len(c.After.Edges) + len(c.Counts) + len(c.Uniques) + len(c.LastActive)
+	size := 2 + len(c.After.Edges) + len(c.Counts) + len(c.Uniques)
 	r := newAggregateRows(size)
 	for _, kind := range []int8{rowProgress, rowCommit} {
 		i := r.add(kind, c.Partition)
@@ -67,10 +65,6 @@ func commitRows(c *aggregate.Commit, id uint64, deadline uint32) *aggregateRows 
 		i := r.add(rowUnique, u.Campaign)
 		r.kind[i], r.link[i], r.class[i], r.hashes[i] = uint8(u.Kind), u.Link, uint8(u.Class), u.Hashes
 	}
-	for _, a := range c.LastActive {
-		i := r.add(rowActive, 0)
-		r.number[i], r.day[i] = a.Subject, a.Day
-	}
 	return r.cut()
 }
 
@@ -81,7 +75,7 @@ func newAggregateRows(n int) *aggregateRows {
 	all := &aggregateRows{
 		row: make([]int8, 0, n), scope: make([]uint32, n), link: make([]uint16, n),
 		kind: s(0)[:n], class: s(1)[:n], reason: s(2)[:n], client: s(3)[:n],
-		hour: make([]uint32, n), deadline: make([]uint32, n), day: make([]uint32, n),
+		hour: make([]uint32, n), deadline: make([]uint32, n),
 		number: w(0), epoch: w(1), offset: w(2), commitID: w(3), context: w(4), next: w(5), n: w(6),
 		hashes: make([][]uint64, n),
 	}
@@ -102,7 +96,23 @@ func (r *aggregateRows) cut() *aggregateRows {
 	r.scope, r.kind, r.link, r.class, r.hour = r.scope[:n], r.kind[:n], r.link[:n], r.class[:n], r.hour[:n]
 	r.reason, r.client, r.number, r.epoch = r.reason[:n], r.client[:n], r.number[:n], r.epoch[:n]
 	r.offset, r.commitID, r.context, r.next = r.offset[:n], r.commitID[:n], r.context[:n], r.next[:n]
-	r.deadline, r.hashes, r.n, r.day = r.deadline[:n], r.hashes[:n], r.n[:n], r.day[:n]
+	r.deadline, r.hashes, r.n = r.deadline[:n], r.hashes[:n], r.n[:n]
+	return r
+}
+
+// activityRows are rows of the table activity, as sql/activity_add.sql names its columns.
+type activityRows struct {
+	subject []uint64
+	day     []uint32
+}
+
+func (r *activityRows) columns() []any { return []any{r.subject, r.day} }
+
+func activityOf(days []aggregate.LastActive) *activityRows {
+	r := &activityRows{make([]uint64, len(days)), make([]uint32, len(days))}
+	for i, a := range days {
+		r.subject[i], r.day[i] = a.Subject, a.Day
+	}
 	return r
 }
 

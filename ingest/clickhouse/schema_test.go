@@ -79,7 +79,10 @@ func TestMigrateFromEveryVersion(t *testing.T) {
 				conn, err := connect(t.Context(), o, o.Database)
 				must(t, err)
 				old := &Store{o: o, conn: conn, settings: insertSettings(false), standing: map[uint32]standing{}}
-				must(t, old.Commit(t.Context(), step(0, 3, 1)))
+				c := step(0, 3, 1)
+				c.LastActive = nil // their table came later
+				must(t, old.Commit(t.Context(), c))
+				must(t, conn.Exec(t.Context(), "INSERT INTO aggregates (row, number, day) VALUES ('active', 5, 7), ('active', 5, 8)"))
 				must(t, conn.Close())
 				kept = 3
 			}
@@ -93,6 +96,9 @@ func TestMigrateFromEveryVersion(t *testing.T) {
 			must(t, err)
 			if p.Offset != kept {
 				t.Errorf("offset %d, was %d", p.Offset, kept)
+			}
+			if day := dayOf(t, o, 5); 1 <= have && have < 3 && day != 8 {
+				t.Errorf("the last day of activity is %d, was 8", day)
 			}
 			must(t, s.Commit(t.Context(), step(kept, 1, 2)))
 			must(t, s.AddPopulation(t.Context(), []aggregate.Population{{Campaign: 1, Hashes: []uint64{1}}}))
@@ -187,7 +193,7 @@ func TestReplicatedSchema(t *testing.T) {
 			}
 		}
 	}
-	if tables != 3 {
+	if tables != 4 {
 		t.Errorf("%d tables", tables)
 	}
 	set := insertSettings(true)

@@ -1,0 +1,1 @@
+INSERT INTO activity (subject, day)
