@@ -133,8 +133,9 @@ func (s *Store) look(ctx context.Context, partition uint32, before uint64) (stan
 	return at, nil
 }
 
-// readSettings are those of all that is read here: few rows, for which more threads only cost.
-var readSettings = clickhouse.Settings{"max_threads": 1}
+// readSettings are those of all that is read here: few rows, which the sort key finds. More threads, and a
+// column read before the others, only cost.
+var readSettings = clickhouse.Settings{"max_threads": 1, "optimize_move_to_prewhere": 0}
 
 // sequential makes a read see every acknowledged commit, on whichever server of a cluster it is.
 func (s *Store) sequential(ctx context.Context) context.Context {

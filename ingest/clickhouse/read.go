@@ -85,14 +85,20 @@ func (s *Store) UniqueCounts(ctx context.Context, campaign uint32) ([]aggregate.
 // Populations implements aggregate.Reader.
 func (s *Store) Populations(ctx context.Context, campaign uint32) ([]aggregate.PopulationCount, error) {
 	var all []aggregate.PopulationCount
+	var union uint64
 	err := s.each(reading(ctx), "populations_get", []any{clickhouse.Named("campaign", campaign)}, func(rows driver.Rows) error {
 		var p aggregate.PopulationCount
-		err := rows.Scan((*uint8)(&p.Member.Opens), (*uint8)(&p.Member.Clicks), &p.People)
-		all = append(all, p)
+		var whole uint8
+		err := rows.Scan((*uint8)(&p.Member.Opens), (*uint8)(&p.Member.Clicks), &whole, &p.People)
+		if whole != 0 {
+			union = p.People
+		} else {
+			all = append(all, p)
+		}
 		return err
 	})
 	if err == nil && len(all) > 1 {
-		all, err = s.countOnce(ctx, campaign, all)
+		all, err = s.countOnce(ctx, campaign, all, union)
 	}
 	if err != nil {
 		return nil, s.failed(err, "read the populations of campaign %d", campaign)
@@ -100,11 +106,21 @@ func (s *Store) Populations(ctx context.Context, campaign uint32) ([]aggregate.P
 	return all, nil
 }
 
-// countOnce has who stands under two memberships count under the stricter one.
-func (s *Store) countOnce(ctx context.Context, campaign uint32, all []aggregate.PopulationCount) ([]aggregate.PopulationCount, error) {
+// countOnce has who stands under two memberships count under the stricter one. The first union is the
+// strictest membership and the last is known: the server is asked for those between, which are few.
+func (s *Store) countOnce(ctx context.Context, campaign uint32, all []aggregate.PopulationCount, union uint64) ([]aggregate.PopulationCount, error) {
+	alone := map[aggregate.Member]uint64{}
+	for _, p := range all {
+		alone[p.Member] = p.People
+	}
 	var joined []uint16
 	return aggregate.CountOnce(all, func(m aggregate.Member) (people uint64, err error) {
-		joined = append(joined, uint16(m.Opens)<<8|uint16(m.Clicks))
+		switch joined = append(joined, uint16(m.Opens)<<8|uint16(m.Clicks)); len(joined) {
+		case 1:
+			return alone[m], nil
+		case len(alone):
+			return union, nil
+		}
 		args := []any{clickhouse.Named("campaign", campaign), clickhouse.Named("memberships", joined)}
 		err = s.each(reading(ctx), "populations_union", args, func(rows driver.Rows) error { return rows.Scan(&people) })
 		return people, err

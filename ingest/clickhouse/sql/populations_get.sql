@@ -1,4 +1,4 @@
-SELECT opens, clicks, uniqCombined64Merge(14)(people) AS members
+SELECT opens, clicks, toUInt8(grouping(opens)) AS whole, uniqCombined64Merge(14)(people) AS members
 FROM populations
 WHERE campaign = {campaign:UInt32}
-GROUP BY opens, clicks
+GROUP BY GROUPING SETS ((opens, clicks), ())
