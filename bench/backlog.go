@@ -171,7 +171,15 @@ func (b *backlog) drain(ctx context.Context, args []string) error {
 		t.AppendRow([]any{l.what, fmt.Sprintf("%.1f", l.took.Seconds()), fmt.Sprintf("%.0f", float64(l.events)/l.took.Seconds()),
 			fmt.Sprintf("%.1f", l.busy.Seconds()), fmt.Sprintf("%.0f", l.memory)})
 	}
-	_, err = fmt.Fprintln(b.out, t.Render())
+	commits := 0.0
+	for _, p := range consumers {
+		n, _, err := p.metric("mailbeacon_fold_commits_total")
+		if err != nil {
+			return err
+		}
+		commits += n
+	}
+	_, err = fmt.Fprintf(b.out, "%s\n%.0f commits, of %.0f events each\n", t.Render(), commits, float64(b.events)/commits)
 	return err
 }
 

@@ -39,17 +39,9 @@ const (
 	testConsumers  = 2
 )
 
-func mayCluster(t *testing.T) {
-	t.Helper()
-	if os.Getenv("MAILBEACON_SKIP_CLUSTER") != "" {
-		t.Skip("MAILBEACON_SKIP_CLUSTER is set: a cluster needs the machine for itself, for minutes")
-	}
-}
-
 // newCluster starts all of it.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	mayCluster(t)
 	c := &cluster{t: t, dir: t.TempDir(), broker: kafkatest.Own(t, kafka.Options{}), store: clickhousetest.Own(t, clickhouse.Options{})}
 	c.begin(c.broker.Addr())
 	return c
@@ -78,7 +70,6 @@ func (c *cluster) await(api *client.Client, lanes []*lane) {
 // newWiredCluster is newCluster with a wire before the broker and one before the store.
 func newWiredCluster(t *testing.T) *cluster {
 	t.Helper()
-	mayCluster(t)
 	c := &cluster{t: t, dir: t.TempDir(), brokerWay: newWire(t), store: clickhousetest.Own(t, clickhouse.Options{})}
 	// The last line of a name counts: whoever asks the broker where it is comes back by the wire.
 	c.broker = kafkatest.Own(t, kafka.Options{Properties: []string{"advertised.listeners=PLAINTEXT://" + c.brokerWay.addr()}})
