@@ -100,6 +100,24 @@ func (s *Spool) takePrepared() (*preparedFile, error) {
 		return p, nil
 	default:
 	}
+	return s.plainFile()
+}
+
+// askPrepared asks for the next file: one that was prepared has another name now, or is given up.
+func (s *Spool) askPrepared(p *preparedFile) {
+	if p.zeroed {
+		s.prepare <- struct{}{}
+	}
+}
+
+// discardPrepared gives a file up after a failure, which is the news.
+func (s *Spool) discardPrepared(p *preparedFile) {
+	_ = p.file.Close()
+	s.askPrepared(p)
+}
+
+// plainFile makes a file that grows with what is written to it.
+func (s *Spool) plainFile() (*preparedFile, error) {
 	f, err := s.fs.Create(s.path(plainTmp))
 	if err != nil {
 		return nil, err
