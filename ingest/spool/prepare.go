@@ -25,7 +25,7 @@ type preparedFile struct {
 
 // prepareSegments keeps one segment ready ahead of the committer. There is never more than one of them: asked for,
 // under way, ready or taken; whoever takes it asks for the next when its file name is free again. Zeros are really written, not just
-// reserved: a sync after overwriting such a block has no metadata to write, which halves its time.
+// reserved: a sync after overwriting such a block has no metadata to write, which makes it cheaper (README.md).
 func (s *Spool) prepareSegments() {
 	defer s.helpers.Done()
 	timer := time.NewTimer(0)
