@@ -230,9 +230,10 @@ func TestRenewFaults(t *testing.T) {
 		for _, err := range []error{syscall.EIO, syscall.ENOSPC} {
 			t.Run(fmt.Sprintf("%s/after=%v/times=%d/%v", step.Op, step.After, max(step.Times, 1), err), func(t *testing.T) {
 				t.Parallel()
+				fault := step
+				fault.Err = err
 				for seed := range uint64(8) {
-					step.Err = err
-					renewWithFault(t, seed, step)
+					renewWithFault(t, seed, fault)
 				}
 			})
 		}
