@@ -118,6 +118,8 @@ func measureSpool(reg *prometheus.Registry, s *spool.Spool) {
 			one(func() float64 { return s.Stats().CommitTime.Seconds() })),
 		counter("spool_failed_appends_total", "Events that the disk did not take: lost.", nil,
 			one(func() uint64 { return s.Stats().FailedAppends })),
+		counter("spool_failed_renewals_total", "Segments that could not be renewed in time: counted events stay on disk for longer.", nil,
+			one(func() uint64 { return s.Stats().FailedRenewals })),
 		counter("spool_damaged_total", "Damaged places found; their bytes are kept as .bad files.", nil,
 			one(func() uint64 { return s.Stats().Damaged })),
 		counter("spool_skipped_total", "Events that could not be read back because of damage.", nil,

@@ -133,6 +133,8 @@ func (r *Runner) own(ctx, hard context.Context) error {
 	}
 	o := &owner{Runner: r, feed: feed, fold: fold, last: time.Now(), counted: p.Offset}
 	r.status.at(p)
+	// What was counted before a restart is of no more use either, and nothing else may come for long.
+	r.trim(p.Context)
 	for ctx.Err() == nil {
 		if err := o.step(ctx, hard); err != nil {
 			return stopped(ctx, err)
@@ -300,10 +302,15 @@ func (o *owner) commit(ctx context.Context) error {
 	if o.o.Committed != nil {
 		o.o.Committed(events, took)
 	}
-	if err := o.o.Source.Trim(c.After.Context); err != nil {
-		o.o.Logger.Warn("the stream can't be trimmed; it stays longer than it need", "before", c.After.Context, "error", err)
-	}
+	o.trim(c.After.Context)
 	return nil
+}
+
+// trim lets the source give up what will not be read again.
+func (r *Runner) trim(before uint64) {
+	if err := r.o.Source.Trim(before); err != nil {
+		r.o.Logger.Warn("the stream can't be trimmed; it stays longer than it need", "before", before, "error", err)
+	}
 }
 
 func (r *Runner) try(ctx context.Context, c *Commit) error {

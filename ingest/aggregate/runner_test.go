@@ -208,6 +208,30 @@ func TestRunnerCountsAndTrims(t *testing.T) {
 	})
 }
 
+// What was counted before a restart is trimmed at the start: nothing else may come for long.
+func TestRunnerTrimsAtStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rnd, s, store := rand.New(rand.NewPCG(1, 1)), newSpool(), storetest.NewMemory()
+		s.append(some(rnd, 100)...)
+		_, stop := start(t, options(s, store))
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		s.trimmed = 0 // as after a kill between the commit and the trim
+		_, stop = start(t, options(s, store))
+		synctest.Wait()
+		s.mu.Lock()
+		if s.trimmed != 100 {
+			t.Errorf("trimmed to %d of 100", s.trimmed)
+		}
+		s.mu.Unlock()
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // An event alone is counted when its window is over, and not much later.
 func TestRunnerIsPrompt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -200,6 +200,10 @@ func (s *Shipper) Run(ctx context.Context) error {
 			s.o.Logger.Warn("closing the spool's reader failed", "error", err)
 		}
 	}()
+	// What was shipped before a restart is of no more use either, and nothing else may come for long.
+	if err := s.trim(); err != nil {
+		s.o.Logger.Warn("the spool can't be trimmed; trying again with the next events", "error", err)
+	}
 	for retry := (backoff{}); ; {
 		err := s.round(ctx, hard, r)
 		switch {
@@ -380,7 +384,16 @@ func (s *Shipper) save(ctx context.Context) error {
 	if err := s.o.fail("after save"); err != nil {
 		return err
 	}
-	block := s.cur.next - s.cur.next%BlockEvents
+	before := s.trimmed
+	if err := s.trim(); err != nil || s.trimmed == before {
+		return err
+	}
+	return s.o.fail("after trim")
+}
+
+// trim trims the spool up to the block in which the saved cursor stands.
+func (s *Shipper) trim() error {
+	block := s.saved - s.saved%BlockEvents
 	if block <= s.trimmed {
 		return nil
 	}
@@ -388,7 +401,7 @@ func (s *Shipper) save(ctx context.Context) error {
 		return err
 	}
 	s.trimmed = block
-	return s.o.fail("after trim")
+	return nil
 }
 
 // sameTopic finds out whether what was acknowledged went to the topic that is meant: one that was made

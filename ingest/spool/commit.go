@@ -20,8 +20,9 @@ type committer struct {
 	// zeroed: the segment's blocks were written before, so that a sync has no metadata to write.
 	zeroed bool
 
-	failures int // in a row, since the last commit that worked
-	retry    *time.Timer
+	failures     int  // in a row, since the last commit that worked
+	renewFailing bool // the last renewal failed
+	retry        *time.Timer
 }
 
 // run commits back to back until the spool is closed.
@@ -32,15 +33,23 @@ func (c *committer) run() {
 	for {
 		for b := s.take(); b != nil; b = s.take() {
 			c.commit(b)
+			select {
+			case <-s.renew: // under load there is always another batch
+				c.renew()
+			default:
+			}
 		}
 		select {
 		case <-s.kick:
 		case <-c.retry.C:
 			c.heal()
+		case <-s.renew:
+			c.renew()
 		case <-s.stop:
 			for b := s.take(); b != nil; b = s.take() {
 				c.commit(b)
 			}
+			c.leave()
 			return
 		}
 	}
@@ -149,42 +158,61 @@ func (c *committer) heal() {
 	c.s.heal()
 }
 
-// roll starts the next segment durably, on the prepared file if there is one.
+// roll leaves the present segment and starts the next one durably, on the prepared file if there is one.
 func (c *committer) roll() error {
 	c.abandon()
-	s := c.s
-	p, err := s.takePrepared()
+	p, err := c.s.takePrepared()
 	if err != nil {
 		return fmt.Errorf("create a segment: %w", err)
 	}
-	name := segmentName(c.next)
-	now := time.Now()
-	h := header{edge: s.id.edge, epoch: s.id.epoch, first: c.next, created: now.UnixMilli()}
-	err = writeFull(p.file, h.encode(), 0)
+	if err = c.inscribe(p); err == nil {
+		err = c.install(p)
+	}
+	if err != nil {
+		c.s.discardPrepared(p)
+		return err
+	}
+	c.adopt(p)
+	return nil
+}
+
+// inscribe makes a file the next segment but for its name, durably: until install it is one that Open clears away. All
+// that was committed is durable by then, or a crash could leave a torn end in a segment that is not the last.
+func (c *committer) inscribe(p *preparedFile) error {
+	h := header{edge: c.s.id.edge, epoch: c.s.id.epoch, first: c.next, created: time.Now().UnixMilli()}
+	err := writeFull(p.file, h.encode(), 0)
 	if err == nil {
 		err = p.file.Datasync()
 	}
-	if err == nil {
-		// An older file of this name holds no event that counts, or its first number would be lower.
-		err = s.fs.Rename(s.path(p.name), s.path(name))
+	if err != nil {
+		return fmt.Errorf("start segment %s: %w", segmentName(c.next), err)
 	}
+	return nil
+}
+
+// install gives an inscribed file its name durably. From then on the segment before it has ended. After an error nobody
+// knows whether it has.
+func (c *committer) install(p *preparedFile) error {
+	s, name := c.s, segmentName(c.next)
+	// An older file of this name holds no event that counts, or its first number would be lower.
+	err := s.fs.Rename(s.path(p.name), s.path(name))
 	if err == nil {
 		err = s.fs.SyncDir(s.dir)
 	}
 	if err != nil {
-		_ = p.file.Close() // the failure before is the news
-	}
-	if p.zeroed {
-		s.prepare <- struct{}{} // its file has another name now, or is given up: time for the next
-	}
-	if err != nil {
 		return fmt.Errorf("start segment %s: %w", name, err)
 	}
+	return nil
+}
+
+// adopt makes an installed file the one that is written to. There is none before.
+func (c *committer) adopt(p *preparedFile) {
 	c.file, c.off, c.zeroed = p.file, headerSize, p.zeroed
 	c.seg = newSegment(c.next, headerSize, c.next)
+	c.seg.born = time.Now()
 	c.seg.disk.Store(p.size)
-	s.addSegment(c.seg)
-	return nil
+	c.s.addSegment(c.seg)
+	c.s.askPrepared(p)
 }
 
 // addSegment makes a new segment known to readers.

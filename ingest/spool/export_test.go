@@ -30,3 +30,19 @@ func IdentityFile(edge, epoch uint64, version byte) []byte {
 	b[4] = version
 	return resum(b)
 }
+
+// RenewNow lets the active segment grow old at once, and returns when the spool has done what it does then.
+func (s *Spool) RenewNow() {
+	s.segMu.Lock()
+	s.segs[len(s.segs)-1].born = time.Time{}
+	s.segMu.Unlock()
+	// The first waits in the channel, the second until that is taken, the third until it is dealt with.
+	for range 3 {
+		select {
+		case s.renew <- struct{}{}:
+		case <-s.done:
+			return
+		}
+	}
+	_ = s.Trim(0) // what fails is tried again
+}

@@ -34,6 +34,7 @@ type model struct {
 	fates map[uint64]*fate  // by the event's subject
 	bySeq map[uint64]uint64 // acknowledged events that were read: number to subject
 	first uint64            // all below was trimmed, or lost its file to a trim that a crash undid
+	freed uint64            // all below was released in this life
 	pends int               // read faults that may still strike
 }
 
@@ -60,6 +61,7 @@ func (m *model) append(n int) {
 func (m *model) verify(t *rapid.T) {
 	m.fs.Heal()
 	m.pends = 0
+	_ = m.s.Trim(0) // what is released goes now, and not while it is read here
 	st := m.s.Stats()
 	r, err := m.s.Reader(st.First)
 	if err != nil {
@@ -127,7 +129,7 @@ func (m *model) see(t *rapid.T, e event.Event, seq uint64, here map[uint64]bool,
 func (m *model) reopen(t *rapid.T, next *faultfs.FS) {
 	_ = m.s.Close() // its disk is dead: this only ends its goroutines
 	m.life++
-	m.pends = 0
+	m.pends, m.freed = 0, 0
 	faulty := rapid.IntRange(0, 3).Draw(t, "faults while opening")
 	for range faulty {
 		next.Inject(m.drawFault(t))
@@ -166,7 +168,7 @@ func (m *model) drawFault(t *rapid.T) faultfs.Fault {
 	return f
 }
 
-// TestModel appends, reads, trims, kills, cuts the power and injects errors in any order. Whatever
+// TestModel appends, reads, trims, renews, kills, cuts the power and injects errors in any order. Whatever
 // was acknowledged is read once, in order, under one number; what failed is not read in the same life.
 func TestModel(t *testing.T) {
 	t.Parallel()
@@ -201,8 +203,16 @@ func TestModel(t *testing.T) {
 				st := m.s.Stats()
 				before := rapid.Uint64Range(st.First, st.Next).Draw(t, "before")
 				_ = m.s.Trim(before)
-				if after := m.s.Stats().First; after > max(before, st.First) {
+				m.freed = max(m.freed, before)
+				if after := m.s.Stats().First; after > max(m.freed, st.First) {
 					t.Fatalf("Trim(%d) left %d as the first", before, after)
+				}
+			},
+			"renew": func(t *rapid.T) {
+				before := m.s.Stats().First
+				m.s.RenewNow()
+				if after := m.s.Stats().First; after > max(m.freed, before) {
+					t.Fatalf("a renewal left %d as the first", after)
 				}
 			},
 			"kill":  func(t *rapid.T) { m.reopen(t, m.fs.Kill()) },
@@ -219,6 +229,18 @@ func TestModel(t *testing.T) {
 			},
 			"close": func(t *rapid.T) {
 				_ = m.s.Close()
+				m.reopen(t, m.fs.Kill())
+			},
+			"close with all released": func(t *rapid.T) {
+				m.verify(t) // heals the disk
+				waitHealthy(t, m.s)
+				err := m.s.Trim(m.s.Stats().Next)
+				if err = errors.Join(err, m.s.Close()); err != nil {
+					t.Fatalf("Close of a healthy spool: %v", err)
+				}
+				if left := eventBytes(m.fs); len(left) > 0 {
+					t.Fatalf("events are left on the disk: %v", left)
+				}
 				m.reopen(t, m.fs.Kill())
 			},
 		})
@@ -256,7 +278,7 @@ func TestEveryFault(t *testing.T) {
 	}
 }
 
-// story is a life of a spool on a disk with one fault: some appends, a trim, a crash, a look at what is left.
+// story is a life of a spool on a disk with one fault: some appends, a trim, a renewal, a crash, a look at what is left.
 func story(t *testing.T, fault faultfs.Fault) (struck bool) {
 	t.Helper()
 	disk := faultfs.New(uint64(fault.Skip))
@@ -305,6 +327,8 @@ func story(t *testing.T, fault faultfs.Fault) (struck bool) {
 	if err := s.Trim(uint64(len(acked)) / 2); err != nil && !errors.Is(err, fault.Err) {
 		t.Fatalf("Trim = %v", err)
 	}
+	appendSome(5)
+	s.RenewNow()
 	appendSome(5)
 	struck = disk.Hits() > 0
 	check()

@@ -25,7 +25,7 @@ type preparedFile struct {
 
 // prepareSegments keeps one segment ready ahead of the committer. There is never more than one of them: asked for,
 // under way, ready or taken; whoever takes it asks for the next when its file name is free again. Zeros are really written, not just
-// reserved: a sync after overwriting such a block has no metadata to write, which halves its time.
+// reserved: a sync after overwriting such a block has no metadata to write, which makes it cheaper (README.md).
 func (s *Spool) prepareSegments() {
 	defer s.helpers.Done()
 	timer := time.NewTimer(0)
@@ -100,6 +100,24 @@ func (s *Spool) takePrepared() (*preparedFile, error) {
 		return p, nil
 	default:
 	}
+	return s.plainFile()
+}
+
+// askPrepared asks for the next file: one that was prepared has another name now, or is given up.
+func (s *Spool) askPrepared(p *preparedFile) {
+	if p.zeroed {
+		s.prepare <- struct{}{}
+	}
+}
+
+// discardPrepared gives a file up after a failure, which is the news.
+func (s *Spool) discardPrepared(p *preparedFile) {
+	_ = p.file.Close()
+	s.askPrepared(p)
+}
+
+// plainFile makes a file that grows with what is written to it.
+func (s *Spool) plainFile() (*preparedFile, error) {
 	f, err := s.fs.Create(s.path(plainTmp))
 	if err != nil {
 		return nil, err

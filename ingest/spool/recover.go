@@ -109,6 +109,8 @@ func Open(o Options) (*Spool, Recovery, error) {
 		parked:    make(map[*Reader]struct{}),
 		prepared:  make(chan *preparedFile, 1),
 		prepare:   make(chan struct{}, 1),
+		renew:     make(chan struct{}, 1),
+		renewed:   make(chan struct{}, 1),
 	}
 	s.space = *sync.NewCond(&s.mu)
 	r := &recovery{Recovery: &Recovery{}, s: s}
@@ -148,10 +150,11 @@ func (s *Spool) start(next uint64, unnamed bool) error {
 	}
 	s.cur = s.newBatch()
 	s.prepare <- struct{}{}
-	s.helpers.Add(2)
+	s.helpers.Add(3)
 	go c.run()
 	go s.prepareSegments()
 	go s.watch()
+	go s.tidy()
 	return nil
 }
 

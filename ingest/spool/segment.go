@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"mailbeacon/ingest/event"
 )
@@ -120,6 +121,7 @@ type segment struct {
 	name  string
 	disk  atomic.Int64 // bytes it takes on disk
 	since atomic.Int64 // when its first event came, in milliseconds since the Unix epoch, 0 if unknown
+	born  time.Time    // when it began to be written to; zero for one of a former process
 	// damaged: bytes of it could not be kept aside yet, so Trim must not delete it.
 	damaged atomic.Bool
 

@@ -26,6 +26,7 @@ const (
 	defaultStall  = 5 * time.Second
 	defaultLinger = 5 * time.Millisecond
 	defaultRetry  = 10 * time.Millisecond
+	defaultRenew  = 5 * time.Minute
 	maxRetry      = time.Second
 
 	// maxBatch is the most events in one commit; an Append beyond waits for the next.
@@ -76,6 +77,9 @@ type Options struct {
 	// Linger is how long a Reader that caught up waits for more events after the first, 5 ms by
 	// default, so that it does not run once for every commit. Negative: not at all.
 	Linger time.Duration
+	// Renew is how long a segment is written to once events in it were released by Trim, 5 min by default: after that
+	// another one takes over, full or not, so that Trim can delete it. It costs the zeros of one segment.
+	Renew time.Duration
 	// OnCommit, if set, is called after every successful commit with the number of its events and how long writing
 	// and syncing took. It is called by the commit loop: it must be quick and must not call the spool.
 	OnCommit func(events int, d time.Duration)
@@ -106,6 +110,9 @@ func (o *Options) complete() error {
 	}
 	if o.Linger == 0 {
 		o.Linger = defaultLinger
+	}
+	if o.Renew <= 0 {
+		o.Renew = defaultRenew
 	}
 	if o.retry <= 0 {
 		o.retry = defaultRetry
@@ -141,10 +148,12 @@ type Spool struct {
 
 	durable atomic.Uint64 // all numbers below are committed, and readable
 
-	segMu   sync.Mutex
-	segs    []*segment // by first number; the last one is written to
-	rubbish []*segment // taken out of segs by Trim and still on disk
-	trimmed uint64     // Trim deleted all below
+	segMu    sync.Mutex
+	segs     []*segment // by first number; the last one is written to
+	rubbish  []*segment // taken out of segs by Trim and still on disk
+	released uint64     // Trim was told that nobody wants what is below
+	trimmed  uint64     // Trim deleted all below
+	trimMu   sync.Mutex // one Trim at a time, before segMu
 
 	parkMu sync.Mutex
 	parked map[*Reader]struct{} // readers that want to hear of the next commit
@@ -152,7 +161,9 @@ type Spool struct {
 
 	prepared chan *preparedFile // at most one: the next segment
 	prepare  chan struct{}      // asks for it
-	helpers  sync.WaitGroup     // preparer and watchdog
+	renew    chan struct{}      // asks the committer to renew the segment
+	renewed  chan struct{}      // tells that it did
+	helpers  sync.WaitGroup     // preparer, watchdog and tidy
 
 	stats     counters
 	truncated int64 // bytes of a torn end that Open cut off
@@ -351,7 +362,8 @@ func (s *Spool) Healthy() error {
 // Identity returns whose events these are: the edge, and the life of its folder.
 func (s *Spool) Identity() (edge, epoch uint64) { return s.id.edge, s.id.epoch }
 
-// Close commits what was appended before it, wakes whoever waits, and closes the folder. A disk that does
+// Close commits what was appended before it, wakes whoever waits, and closes the folder. If Trim has released all events
+// by then, none of them stays on disk. A disk that does
 // not answer holds it up for Options.Stall at most; the error says so. Readers must be
 // closed by their owners. A second Close returns ErrClosed.
 func (s *Spool) Close() error {

@@ -122,3 +122,51 @@ func BenchmarkReader(b *testing.B) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkDatasync compares one write and sync of a frame in blocks that were written before, and in a file that grows.
+func BenchmarkDatasync(b *testing.B) {
+	for _, written := range []bool{true, false} {
+		b.Run(fmt.Sprintf("written=%v", written), func(b *testing.B) {
+			f := writtenFile(b)
+			if !written {
+				if err := f.Truncate(0); err != nil {
+					b.Fatal(err)
+				}
+			}
+			frame := make([]byte, event.FrameHeaderSize+event.Size)
+			b.ResetTimer()
+			for off := int64(0); b.Loop(); off = (off + int64(len(frame))) % (wakeFile - int64(len(frame))) {
+				if _, err := f.WriteAt(frame, off); err != nil {
+					b.Fatal(err)
+				}
+				if err := f.Datasync(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkRenew is how long a commit waits behind a renewal.
+func BenchmarkRenew(b *testing.B) {
+	s, _ := open(b, spool.Options{Dir: benchDir(b)})
+	ev := numbered(1)
+	for range b.N {
+		b.StopTimer()
+		for more := true; more; more = s.Stats().Bytes < 2*spool.DefaultSegmentBytes { // until the next segment is prepared
+			if err := s.Append(ev); err != nil {
+				b.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		if err := s.Trim(s.Stats().Next); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+		s.RenewNow()
+	}
+	b.StopTimer()
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+}

@@ -14,7 +14,7 @@ type counters struct {
 	commits, events, commitNanos atomic.Uint64
 	failed, refused              atomic.Uint64
 	damaged, skipped, readFailed atomic.Uint64
-	prepareFailed                atomic.Uint64
+	prepareFailed, renewFailed   atomic.Uint64
 	latency                      [LatencyBuckets]atomic.Uint64
 }
 
@@ -54,6 +54,7 @@ type Stats struct {
 	RefusedAppends uint64 // events that event.Check refused
 	FailedReads    uint64 // reads that the disk refused
 	FailedPrepares uint64 // segments that could not be prepared ahead, which only costs time
+	FailedRenewals uint64 // segments that could not be renewed in time: counted events stay on disk for longer
 	Damaged        uint64 // damaged places that were found
 	Skipped        uint64 // events that readers had to skip, each as often as it was
 	Truncated      int64  // bytes of a torn end that Open cut off
@@ -73,6 +74,7 @@ func (s *Spool) Stats() Stats {
 		RefusedAppends: c.refused.Load(),
 		FailedReads:    c.readFailed.Load(),
 		FailedPrepares: c.prepareFailed.Load(),
+		FailedRenewals: c.renewFailed.Load(),
 		Damaged:        c.damaged.Load(),
 		Skipped:        c.skipped.Load(),
 		Truncated:      s.truncated,

@@ -6,13 +6,18 @@ import (
 	"io/fs"
 )
 
-// Trim deletes the segments whose events are all below a sequence number; the one that is written to always stays. A
-// reader that is still there gets a *TrimmedError. After an error some are left, and a later Trim
-// tries them again. Trimming is not durable before it returns nil, and losing it does no harm.
+// Trim releases the events below a sequence number, and deletes the segments whose events are all released. What it leaves
+// of them in the segment that is written to goes by itself once that was renewed (Options.Renew), or with Close. A
+// reader that is still there gets a *TrimmedError. After an error some segments are left, and are
+// tried again. Trimming is not durable before it returns nil, and losing it does no harm.
 func (s *Spool) Trim(before uint64) error {
+	s.trimMu.Lock()
+	defer s.trimMu.Unlock()
 	s.segMu.Lock()
+	// What is not written yet was not read either.
+	s.released = max(s.released, min(before, s.durable.Load()))
 	n := 0
-	for n < len(s.segs)-1 && s.segs[n+1].first <= before {
+	for n < len(s.segs)-1 && s.segs[n+1].first <= s.released {
 		n++
 	}
 	if n > 0 {

@@ -1,17 +1,22 @@
 package proctest
 
 import (
+	"bytes"
 	"context"
+	little "encoding/binary"
 	"encoding/json"
+	"errors"
 	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"mailbeacon/internal/api"
 	"mailbeacon/internal/client"
+	"mailbeacon/internal/token"
 )
 
 // What went in and must not be found anywhere afterwards.
@@ -43,6 +48,70 @@ func TestNothingOfPeopleIsLeft(t *testing.T) {
 	if !strings.Contains(s.out.String(), "msg=request") {
 		t.Error("the log at level debug says nothing of requests: this test looks in the wrong place")
 	}
+}
+
+// TestCountedEventsLeaveTheSpool looks for a person's number in the spool: it goes with a stop once it
+// is counted, and what a kill leaves of it goes with the next start.
+func TestCountedEventsLeaveTheSpool(t *testing.T) {
+	ctx, data := t.Context(), t.TempDir()
+	s := start(t, data, quick...)
+	l := newLanes(ctx, t, s.client(), "spring", 1)[0]
+	ring, err := token.LoadKeyring(filepath.Join(data, "keyring.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := little.LittleEndian.AppendUint64(nil, ring.Subject([]byte(reader)))
+	inSpool := func() (names []string) {
+		t.Helper()
+		all, err := filepath.Glob(filepath.Join(data, "spool", "*"))
+		if err != nil || len(all) < 2 {
+			t.Fatalf("the spool has the files %v, %v", all, err)
+		}
+		for _, name := range all {
+			b, err := os.ReadFile(name)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // trimmed meanwhile
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bytes.Contains(b, number) {
+				names = append(names, filepath.Base(name))
+			}
+		}
+		return names
+	}
+
+	ask(t, s, l, 30)
+	s.drain()
+	if len(inSpool()) == 0 {
+		t.Fatal("this test looks for the wrong number")
+	}
+	s.stop()
+	if left := inSpool(); len(left) > 0 {
+		t.Errorf("counted events are left in %v after a stop", left)
+	}
+	if out, stderr, code := mailbeacon(ctx, t, "", "doctor", "--data", data); code != 0 || !strings.Contains(out, "0 events, no damage") {
+		t.Errorf("the doctor's exit code is %d:\n%s%s", code, out, stderr)
+	}
+
+	s = start(t, data, quick...)
+	ask(t, s, l, 30)
+	s.drain()
+	s.kill()
+	if len(inSpool()) == 0 {
+		t.Fatal("a kill left nothing")
+	}
+	s = start(t, data, quick...)
+	for deadline := time.Now().Add(patience); len(inSpool()) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("what was counted before the kill is still in %v", inSpool())
+		}
+	}
+	ask(t, s, l, 30)
+	s.drain()
+	l.check(ctx, t, s.client())
+	s.stop()
 }
 
 // useAddress lets the address through everything that takes one.

@@ -67,6 +67,7 @@ type FS struct {
 	ops    []change          // since the last SyncDir
 	faults []*Fault
 	dead   bool
+	fuse   int // the process dies at the call that brings it to 0
 	calls  map[Op]int
 	block  chan struct{} // Datasync waits for it to close, if it is not nil
 	hits   int
@@ -124,6 +125,13 @@ func (f *FS) Calls(op Op) int {
 	return f.calls[op]
 }
 
+// Dead reports whether the process that uses f has died.
+func (f *FS) Dead() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.dead
+}
+
 // Hits returns how often a fault struck.
 func (f *FS) Hits() int {
 	f.mu.Lock()
@@ -151,6 +159,13 @@ func (f *FS) Kill() *FS {
 	f.dead = true
 	f.mu.Unlock()
 	return f.Clone()
+}
+
+// KillAt makes the process die at the n-th call from now, which is the first one without effect.
+func (f *FS) KillAt(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fuse = n
 }
 
 // Clone copies a disk, without its faults.
@@ -259,6 +274,10 @@ func apply(names map[string]*inode, c change) {
 func (f *FS) enter(op Op, path string) (*Fault, error) {
 	f.mu.Lock()
 	f.calls[op]++
+	if f.fuse > 0 {
+		f.fuse--
+		f.dead = f.dead || f.fuse == 0
+	}
 	if f.dead {
 		return nil, fmt.Errorf("%s %s: the process is dead", op, filepath.Base(path))
 	}
