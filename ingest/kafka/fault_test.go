@@ -67,10 +67,11 @@ func TestBrokerSleeps(t *testing.T) {
 	halt := r.load()
 	n := rounds(t, 3)
 	for range n {
-		before := s.Stats().Shipped
+		before, retries := s.Stats().Shipped, s.Stats().Retries
 		eventually(t, "shipping goes on", func() bool { return s.Stats().Shipped > before })
 		b.Pause()
-		time.Sleep(2500*time.Millisecond + time.Duration(rand.IntN(500))*time.Millisecond)
+		eventually(t, "a call is given up", func() bool { return s.Stats().Retries > retries })
+		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
 		b.Resume()
 	}
 	halt()
@@ -80,9 +81,6 @@ func TestBrokerSleeps(t *testing.T) {
 	r.check()
 	_, again := r.repeated()
 	t.Logf("%d stops, %d events shipped again, %d tries failed", n, again, s.Stats().Retries)
-	if again == 0 && s.Stats().Retries == 0 {
-		t.Error("nothing was tried or shipped again: this test tests nothing")
-	}
 }
 
 // proxy passes connections on to a broker. While deaf, it passes requests and drops the answers, and
@@ -92,6 +90,8 @@ type proxy struct {
 	l    net.Listener
 	to   string
 	deaf atomic.Bool
+	// armed: deaf from the next request to append on.
+	armed atomic.Bool
 	// frozen: nothing passes in either direction, and nobody hangs up.
 	frozen atomic.Bool
 
@@ -124,13 +124,21 @@ func (p *proxy) serve() {
 		p.mu.Lock()
 		p.conns[c], p.conns[up] = struct{}{}, struct{}{}
 		p.mu.Unlock()
-		p.all.Go(func() { p.pass(up, c, func() bool { return false }) })
-		p.all.Go(func() { p.pass(c, up, p.deaf.Load) })
+		p.all.Go(func() { p.pass(up, c, p.hear) })
+		p.all.Go(func() { p.pass(c, up, func([]byte) bool { return p.deaf.Load() }) })
 	}
 }
 
+// hear drops no request. Those to append have the key 0.
+func (p *proxy) hear(b []byte) (drop bool) {
+	if len(b) >= 6 && b[4] == 0 && b[5] == 0 && p.armed.CompareAndSwap(true, false) {
+		p.deaf.Store(true)
+	}
+	return false
+}
+
 // pass passes on what one side says, but for what is dropped.
-func (p *proxy) pass(to, from net.Conn, drop func() bool) {
+func (p *proxy) pass(to, from net.Conn, drop func([]byte) bool) {
 	defer to.Close()
 	b := make([]byte, 64<<10)
 	for {
@@ -141,7 +149,7 @@ func (p *proxy) pass(to, from net.Conn, drop func() bool) {
 		for p.frozen.Load() {
 			time.Sleep(10 * time.Millisecond)
 		}
-		if drop() {
+		if drop(b[:n]) {
 			continue
 		}
 		if _, err := to.Write(b[:n]); err != nil {
@@ -182,7 +190,8 @@ func TestAcknowledgementsAreLost(t *testing.T) {
 	for range n {
 		before := s.Stats().Shipped
 		eventually(t, "shipping goes on", func() bool { return s.Stats().Shipped > before })
-		p.deaf.Store(true)
+		p.armed.Store(true)
+		eventually(t, "events are sent", p.deaf.Load)
 		time.Sleep(time.Duration(50+rand.IntN(200)) * time.Millisecond)
 		p.cut()
 		p.deaf.Store(false)

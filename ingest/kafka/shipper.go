@@ -214,6 +214,7 @@ func (s *Shipper) Run(ctx context.Context) error {
 		case fatal(err):
 			return fmt.Errorf("ship: %w", err)
 		default:
+			s.status.retries.Add(1)
 			s.status.fault(err)
 			s.o.Logger.Warn("shipping: trying again", "error", err)
 			retry.wait(ctx)
