@@ -58,7 +58,7 @@ type FollowerStats struct {
 	ApplyErrors   uint64    // entries that a folder could not make use of
 	LogErrors     uint64    // failed reads and waits
 	LogFailing    bool      // the last read or wait failed
-	LastContact   time.Time // when the log last answered; zero if never
+	LastContact   time.Time // when the log last answered, with nothing that is not folded; zero if never
 	SnapshotFails uint64    // snapshots that could not be written
 }
 
@@ -254,7 +254,7 @@ func (f *Follower) fold(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	f.contact.Store(time.Now().UnixNano())
+	answered := time.Now()
 	at := f.Applied()
 	for i := range entries {
 		if entries[i].Position <= at {
@@ -264,6 +264,9 @@ func (f *Follower) fold(ctx context.Context) (int, error) {
 	}
 	for i := range entries {
 		f.apply(&entries[i])
+	}
+	if len(entries) < f.o.Batch { // a whole batch may have more behind it, which is not known yet
+		f.contact.Store(answered.UnixNano())
 	}
 	if len(entries) > 0 {
 		f.bell.Ring()

@@ -62,8 +62,10 @@ func Parse(line string, schemes ...Scheme) (*DSN, error) {
 	if at := strings.LastIndexByte(hosts, '@'); at >= 0 {
 		before, hosts = hosts[:at+1], hosts[at+1:]
 	}
+	// An @ further on is that of a password which has one of /?# in it: what looks like hosts is a part of it.
+	path, _, _ := strings.Cut(rest[end:], "?")
 	u, err := url.Parse(name + "://" + before + "hosts" + rest[end:])
-	if err != nil {
+	if err != nil || strings.Contains(path, "@") || before == "" && strings.Contains(rest, "@") {
 		return nil, errors.New("it is no URL: special characters of a password are written as %XX")
 	}
 	d.Path, d.User = strings.Trim(u.Path, "/"), u.User.Username()
