@@ -75,7 +75,7 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	}
 	defer closeQuietly(private)
 
-	count := &counting{cfg: cfg, brokers: brokers, store: store, state: state, quarantine: quarantine, logger: logger, owned: map[int]*ownership{}}
+	count := &counting{cfg: cfg, brokers: brokers, store: store, state: state, quarantine: quarantine, room: roomOf(cfg), logger: logger, owned: map[int]*ownership{}}
 	count.members, err = kafka.NewMembers(kafka.MembersOptions{
 		Client: brokers, Group: cfg.Group, Topic: topic, Own: count.own, Logger: logger,
 	})
@@ -123,6 +123,7 @@ type counting struct {
 	state      *state
 	quarantine *kafka.Quarantine
 	members    *kafka.Members
+	room       *aggregate.Room // of all partitions
 	logger     *slog.Logger
 
 	mu    sync.Mutex
@@ -143,7 +144,7 @@ func (c *counting) own(ctx context.Context, topic kafka.Topic, partition int) er
 	if err != nil {
 		return err
 	}
-	o := foldOptions(c.cfg, c.state)
+	o := foldOptions(c.cfg, c.state, c.room)
 	o.Partition = uint32(partition)
 	runner, err := aggregate.NewRunner(aggregate.RunnerOptions{
 		Source: source, Store: c.store, Fold: o, Interval: c.cfg.CommitInterval, StopTimeout: c.cfg.StopTimeout,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"time"
@@ -295,12 +296,18 @@ func newClassifier(cfg *config.Config) (*classify.Edge, error) {
 // fold is what counts.
 type fold struct{ runner *aggregate.Runner }
 
-func foldOptions(cfg *config.Config, state *state) aggregate.FoldOptions {
-	o := aggregate.FoldOptions{Consent: state.consent, Campaigns: state.campaigns, Window: cfg.ClassifyWindow}
+// foldOptions are those of folds that share room.
+func foldOptions(cfg *config.Config, state *state, room *aggregate.Room) aggregate.FoldOptions {
+	o := aggregate.FoldOptions{Consent: state.consent, Campaigns: state.campaigns, Window: cfg.ClassifyWindow, Room: room, MaxHeld: math.MaxInt}
 	if cfg.ClassifyWindow == 0 {
 		o.Window, o.Judge = time.Millisecond, judgeAlone
 	}
 	return o
+}
+
+// roomOf is how many events may be held for their class.
+func roomOf(cfg *config.Config) *aggregate.Room {
+	return aggregate.NewRoom(cfg.HeldBytes / aggregate.HeldBytes)
 }
 
 func newFold(cfg *config.Config, state *state, events *events, logger *slog.Logger) (*fold, error) {
@@ -310,7 +317,7 @@ func newFold(cfg *config.Config, state *state, events *events, logger *slog.Logg
 			Edge: id, Epoch: epoch, Trimmer: events.spool.Trim,
 			Reader: func(from uint64) (aggregate.SpoolReader, error) { return events.spool.Reader(from) },
 		},
-		Store: events.counts, Fold: foldOptions(cfg, state), Interval: cfg.CommitInterval, StopTimeout: cfg.StopTimeout, Logger: logger,
+		Store: events.counts, Fold: foldOptions(cfg, state, roomOf(cfg)), Interval: cfg.CommitInterval, StopTimeout: cfg.StopTimeout, Logger: logger,
 	})
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package aggregate
 import (
 	"errors"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"mailbeacon/ingest/event"
@@ -35,9 +36,26 @@ type Consent interface {
 const (
 	// DefaultWindow is how long events are held to see what else their message does.
 	DefaultWindow = classify.DefaultWindow * time.Millisecond
-	// DefaultMaxHeld is how many events are held at most, about 50 bytes each.
+	// DefaultMaxHeld is how many events are held at most, about HeldBytes each.
 	DefaultMaxHeld = 16 << 20
+	// HeldBytes is what an event that is held takes in memory.
+	HeldBytes = 64
+
+	// alwaysHeld is how many events a fold may hold whatever the others do, so that none of them starves.
+	alwaysHeld = 1 << 15
 )
+
+// Room is how many events several folds may hold together. It may be used concurrently.
+type Room struct {
+	most int64
+	held atomic.Int64
+}
+
+// NewRoom is room for so many events. Each fold may hold some thousands beyond it.
+func NewRoom(events int64) *Room { return &Room{most: events} }
+
+// Held is how many events are held by all.
+func (r *Room) Held() int64 { return r.held.Load() }
 
 // FoldOptions are what a Fold is made of. Consent and Campaigns are needed.
 type FoldOptions struct {
@@ -48,6 +66,8 @@ type FoldOptions struct {
 	Window time.Duration
 	// MaxHeld is how many events may be held before Full says so; DefaultMaxHeld if 0.
 	MaxHeld int
+	// Room bounds what all folds that share it hold together; nil is no bound.
+	Room *Room
 	// Judge decides the class of events[target] among its message's events in the order of their
 	// times; links is how many the campaign shows. classify.Judge with the window if nil.
 	Judge func(target int, events []classify.Sighting, links int) classify.Class
@@ -114,6 +134,7 @@ type Fold struct {
 	nextPos   uint64 // the position after the last one read
 	taken     bool
 	commit    Commit
+	told      int64 // what Room knows of
 }
 
 type edgeID struct{ edge, epoch uint64 }
@@ -182,6 +203,7 @@ func (f *Fold) edge(id, epoch uint64) *edge {
 // Add takes in a batch that was read at the given time. What the last Take returned is no longer
 // valid afterwards.
 func (f *Fold) Add(b Batch, now time.Time) {
+	defer func() { f.tell(int64(f.w.len())) }()
 	f.begin()
 	if n := int(min(f.nextPos-min(f.nextPos, b.Offset), uint64(len(b.Events)))); n > 0 { // read before
 		b = b.skip(n)
@@ -356,6 +378,7 @@ func (f *Fold) escape(now time.Time) {
 func (f *Fold) Take(now time.Time) *Commit {
 	f.begin()
 	f.escape(now)
+	f.tell(int64(f.w.len()))
 	offset := f.position(f.off)
 	if offset <= f.committed {
 		return nil
@@ -414,7 +437,21 @@ func (f *Fold) Held() int { return f.w.len() }
 
 // Full says whether as many events are held as may be. Nothing should be added until Take let some
 // go; an Add all the same is taken in.
-func (f *Fold) Full() bool { return f.w.len() >= f.o.MaxHeld }
+func (f *Fold) Full() bool {
+	held := f.w.len()
+	return held >= f.o.MaxHeld || f.o.Room != nil && held >= alwaysHeld && f.o.Room.held.Load() >= f.o.Room.most
+}
+
+// tell keeps Room's sum right.
+func (f *Fold) tell(held int64) {
+	if f.o.Room != nil && held != f.told {
+		f.o.Room.held.Add(held - f.told)
+		f.told = held
+	}
+}
+
+// Release gives Room back what the fold holds; it must not be used afterwards.
+func (f *Fold) Release() { f.tell(0) }
 
 // Due is when the clock will let the next held event go; false if nothing is held.
 func (f *Fold) Due() (time.Time, bool) {

@@ -131,7 +131,8 @@ func (r *Runner) own(ctx, hard context.Context) error {
 	if err != nil {
 		return err
 	}
-	o := &owner{Runner: r, feed: feed, fold: fold, last: time.Now(), counted: p.Offset}
+	o := &owner{Runner: r, feed: feed, fold: fold, at: time.Now(), counted: p.Offset}
+	defer fold.Release()
 	r.status.at(p)
 	// What was counted before a restart is of no more use either, and nothing else may come for long.
 	r.trim(p.Context)
@@ -140,7 +141,7 @@ func (r *Runner) own(ctx, hard context.Context) error {
 			return stopped(ctx, err)
 		}
 	}
-	return o.commit(hard)
+	return o.last(hard)
 }
 
 // stopped is no error where one is only the end of ctx.
@@ -156,7 +157,7 @@ type owner struct {
 	*Runner
 	feed    Feed
 	fold    *Fold
-	last    time.Time // of the last commit, or when it was found that there is nothing to commit
+	at      time.Time // of the last commit, or when it was found that there is nothing to commit
 	counted uint64    // the stored offset
 	fails   int       // of the feed, in a row
 	retry   backoff
@@ -166,7 +167,7 @@ type owner struct {
 // step reads once, or commits what is due, or waits.
 func (o *owner) step(ctx, hard context.Context) error {
 	now := time.Now()
-	if o.o.Fresh != nil && !o.o.Fresh() {
+	if o.stale() {
 		sleep(ctx, freshPause)
 		return nil
 	}
@@ -184,12 +185,23 @@ func (o *owner) step(ctx, hard context.Context) error {
 	return o.read(ctx, until)
 }
 
+// stale says that nothing may be counted now: nobody knows who refused meanwhile.
+func (o *owner) stale() bool { return o.o.Fresh != nil && !o.o.Fresh() }
+
+// last commits what can be at the end. What may not be counted is read again by the next owner.
+func (o *owner) last(ctx context.Context) error {
+	if o.stale() {
+		return nil
+	}
+	return o.commit(ctx)
+}
+
 // due says whether it is time to commit.
 func (o *owner) due(now time.Time) bool {
 	if o.fold.Ready() >= o.o.MaxCommit {
 		return true
 	}
-	if now.Sub(o.last) < o.o.Interval {
+	if now.Sub(o.at) < o.o.Interval {
 		return false
 	}
 	at, held := o.fold.Due()
@@ -198,7 +210,7 @@ func (o *owner) due(now time.Time) bool {
 
 // wake is when it will be time to commit if nothing more comes; zero if never.
 func (o *owner) wake() time.Time {
-	next := o.last.Add(o.o.Interval)
+	next := o.at.Add(o.o.Interval)
 	if o.fold.Behind() {
 		return next
 	}
@@ -243,7 +255,7 @@ func (o *owner) read(ctx context.Context, until time.Time) error {
 		return nil // the time to commit, or to stop
 	}
 	if errors.Is(err, ErrBroken) {
-		return errors.Join(err, o.commit(ctx))
+		return errors.Join(err, o.last(ctx))
 	}
 	if o.fails == 0 {
 		o.o.Logger.Warn("the stream can't be read; trying again", "error", err)
@@ -259,8 +271,8 @@ func (o *owner) read(ctx context.Context, until time.Time) error {
 // commit commits what can be, until it is certain that it is stored. It returns errRestart if the
 // store stands elsewhere, or ctx's error.
 func (o *owner) commit(ctx context.Context) error {
-	o.last = time.Now()
-	c := o.fold.Take(o.last)
+	o.at = time.Now()
+	c := o.fold.Take(o.at)
 	o.status.held.Store(int64(o.fold.Held()))
 	if c == nil {
 		return nil
@@ -294,8 +306,8 @@ func (o *owner) commit(ctx context.Context) error {
 	if failing {
 		o.o.Logger.Info("the commit is stored")
 	}
-	took := time.Since(o.last)
-	o.last = o.last.Add(took)
+	took := time.Since(o.at)
+	o.at = o.at.Add(took)
 	o.counted = c.After.Offset
 	o.status.fault(nil)
 	o.status.committed(c, events)

@@ -493,6 +493,50 @@ func TestRunnerHoldsNoMoreThanItMay(t *testing.T) {
 	})
 }
 
+// Folds that share room hold no more together than there is, but for what each may hold at least.
+func TestFoldsShareRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const room, least, batch, folds, events = 100_000, 1 << 15, 16, 6, 60_000
+		shared := aggregate.NewRoom(room)
+		now := time.Now().UnixMilli()
+		var runners []*aggregate.Runner
+		var stops []func() error
+		var stores []*storetest.Memory
+		for range folds {
+			s, store := newSpool(), storetest.NewMemory()
+			for i := range events {
+				s.append(event.Event{Time: now, Subject: uint64(i) + 1, Campaign: 1, Kind: event.Open})
+			}
+			o := options(s, store)
+			o.Fold.Room = shared
+			r, stop := start(t, o)
+			runners, stops, stores = append(runners, r), append(stops, stop), append(stores, store)
+		}
+		most := int64(0)
+		for range 200 {
+			time.Sleep(aggregate.DefaultWindow / 20)
+			held := int64(0)
+			for _, r := range runners {
+				held += int64(r.Stats().Held)
+			}
+			most = max(most, held)
+		}
+		if bound := int64(max(room, folds*least) + folds*batch); most > bound || most < room {
+			t.Errorf("%d events were held at once, and there is room for %d", most, bound)
+		}
+		time.Sleep(time.Hour)
+		for i, stop := range stops {
+			expectTotal(t, stores[i], events)
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		}
+		if left := shared.Held(); left != 0 {
+			t.Errorf("%d events of folds that ended still take room", left)
+		}
+	})
+}
+
 func TestRunnerNeedsItsParts(t *testing.T) {
 	t.Parallel()
 	if _, err := aggregate.NewRunner(aggregate.RunnerOptions{}); err == nil {

@@ -61,6 +61,9 @@ func (s *Store) open(ctx context.Context) error {
 	if err := checkVersion(ctx, s.conn); err != nil {
 		return err
 	}
+	if err := checkEngine(ctx, s.conn, s.o.Replicated); err != nil {
+		return err
+	}
 	s.settings, err = knownSettings(ctx, s.conn, insertSettings(s.o.Replicated))
 	return err
 }

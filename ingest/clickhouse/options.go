@@ -83,7 +83,14 @@ func parse(setting string) (Options, error) {
 	if !databaseName.MatchString(o.Database) || o.Database == "default" || o.Database == "system" {
 		return Options{}, fmt.Errorf("database %q: it needs one of its own, of letters, digits and _, as in clickhouse://%s/mailbeacon", o.Database, strings.Join(d.Hosts, ","))
 	}
-	return o, o.parameters(d)
+	if err := o.parameters(d); err != nil {
+		return Options{}, err
+	}
+	if len(o.Addr) > 1 && !o.Replicated {
+		// Each of them would know its own progress, and after a change of servers events would be counted again.
+		return Options{}, errors.New("several hosts hold the same only with replicated=true; name one, or add that")
+	}
+	return o, nil
 }
 
 func (o *Options) parameters(d *dsn.DSN) error {

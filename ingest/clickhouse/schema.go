@@ -254,3 +254,19 @@ func checkVersion(ctx context.Context, conn driver.Conn) error {
 	}
 	return nil
 }
+
+// checkEngine makes sure that the tables are what the setting says: an insert that asks for a quorum, or asks for none,
+// would otherwise be acknowledged by one server that the others know nothing of.
+func checkEngine(ctx context.Context, conn driver.Conn, replicated bool) error {
+	var engine string
+	if err := conn.QueryRow(ctx, query("engine_get")).Scan(&engine); err != nil {
+		return fmt.Errorf("ask for the engine of the table aggregates: %w", err)
+	}
+	switch is := strings.HasPrefix(engine, "Replicated"); {
+	case replicated && !is:
+		return fmt.Errorf("replicated=true, and the table aggregates was made without it: it is %s", engine)
+	case !replicated && is:
+		return fmt.Errorf("the table aggregates is %s: the setting needs replicated=true", engine)
+	}
+	return nil
+}

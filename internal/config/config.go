@@ -39,6 +39,7 @@ type Config struct {
 	Basis          consent.Basis
 	ClassifyWindow time.Duration
 	CommitInterval time.Duration
+	HeldBytes      int64
 	SegmentBytes   int64
 	TrustedProxies []netip.Prefix
 	AppleEgress    string // file, empty for none

@@ -46,7 +46,7 @@ func TestDefaults(t *testing.T) {
 	}
 	want := &Config{
 		Data: "mailbeacon-data", Listen: ":8080", Admin: "127.0.0.1:8081", Basis: consent.BasisSubject,
-		ClassifyWindow: 15 * time.Second, CommitInterval: time.Second, SegmentBytes: spool.DefaultSegmentBytes,
+		ClassifyWindow: 15 * time.Second, CommitInterval: time.Second, HeldBytes: 512 << 20, SegmentBytes: spool.DefaultSegmentBytes,
 		MaxConns: 16384, MaxConnsPerIP: 1024, StopTimeout: 10 * time.Second, LogFormat: LogText, LogLevel: slog.LevelInfo,
 		Topics: "mailbeacon", Partitions: 12, Group: "mailbeacon", Compress: "lz4",
 	}
@@ -76,7 +76,7 @@ func TestEverySettingHasEverySource(t *testing.T) {
 	t.Parallel()
 	values := map[string]string{
 		"data": "d", "listen": ":1", "admin": ":2", "public-url": "https://t.example", "basis": "none",
-		"classify-window": "1s", "commit-interval": "2s", "segment-bytes": "1MiB", "trusted-proxies": "10.0.0.0/8",
+		"classify-window": "1s", "commit-interval": "2s", "held-bytes": "32MiB", "segment-bytes": "1MiB", "trusted-proxies": "10.0.0.0/8",
 		"apple-egress": write(t, ""), "data-centres": write(t, ""), "max-conns": "7", "max-conns-per-ip": "8",
 		"stop-timeout": "9s", "log-format": "json", "log-level": "debug",
 		"kafka": "kafka://a", "clickhouse": "clickhouse://a/b", "keyring": write(t, ""), "topics": "other", "partitions": "3", "replicas": "2",

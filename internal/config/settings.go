@@ -67,6 +67,9 @@ var settings = []Setting{
 	{"commit-interval", "DURATION", "1s", "how often counts are written to the store", func(s *Config, v string) string {
 		return duration(&s.CommitInterval, v, 10*time.Millisecond, time.Minute)
 	}, counts, false},
+	{"held-bytes", "SIZE", "512MiB", "memory for the events that are held back for their class, 16MiB to 64GiB; beyond it reading waits", func(s *Config, v string) string {
+		return size(&s.HeldBytes, v, 16<<20, 64<<30)
+	}, counts, false},
 	{"segment-bytes", "SIZE", "8MiB", "size of a file of the write-ahead log, 64KiB to 1GiB", func(s *Config, v string) string {
 		return size(&s.SegmentBytes, v, 64<<10, 1<<30)
 	}, public, false},
