@@ -43,6 +43,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	AppleEgress    string // file, empty for none
 	DataCentres    string // file, empty for none
+	PreferencePage string // folder, empty for none
 	MaxConns       int
 	MaxConnsPerIP  int
 	StopTimeout    time.Duration

@@ -48,6 +48,19 @@ func file(to *string, v string) string {
 	return ""
 }
 
+func folder(to *string, v string) string {
+	if v == "" {
+		return ""
+	}
+	if st, err := os.Stat(v); err != nil {
+		return fmt.Sprintf("can't be read: %v; right would be the name of a folder, or nothing", err)
+	} else if !st.IsDir() {
+		return fmt.Sprintf("is %q, which is no folder; right would be the name of a folder, or nothing", v)
+	}
+	*to = v
+	return ""
+}
+
 func address(to *string, v string) string {
 	host, port, err := net.SplitHostPort(v)
 	if err == nil {
