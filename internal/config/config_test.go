@@ -81,6 +81,7 @@ func TestEverySettingHasEverySource(t *testing.T) {
 		"stop-timeout": "9s", "log-format": "json", "log-level": "debug",
 		"kafka": "kafka://a", "clickhouse": "clickhouse://a/b", "keyring": write(t, ""), "topics": "other", "partitions": "3", "replicas": "2",
 		"group": "others", "compression": "zstd", "preference-page": t.TempDir(),
+		"webhook": "https://mailer.example/hook", "webhook-secret": write(t, ""),
 	}
 	var args, environ, others []string
 	var file strings.Builder
@@ -185,6 +186,8 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		{"max-conns", "0", "a number from 1 to"},
 		{"preference-page", "/nowhere/page", "can't be read"},
 		{"preference-page", "/dev/null", "is no folder"},
+		{"webhook", "http://mailer.example/hook", "is not of https"},
+		{"webhook-secret", "/nowhere/secret", "can't be read"},
 		{"max-conns-per-ip", "many", "a number from 1 to"},
 		{"stop-timeout", "forever", "unit"},
 		{"log-format", "xml", "text or json"},

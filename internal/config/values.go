@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mailbeacon/internal/webhook"
 )
 
 // The functions below read one kind of value each, and return what is wrong and what would be
@@ -92,6 +94,16 @@ func publicURL(to *string, v string) string {
 		return fmt.Sprintf("is %q, whose host holds a character that mail can't carry (write an international name as xn--...)%s", v, right)
 	}
 	*to = u.Scheme + "://" + strings.ToLower(u.Host)
+	return ""
+}
+
+func webhookURL(to *string, v string) string {
+	if v != "" {
+		if err := webhook.CheckURL(v); err != nil {
+			return err.Error() // without the URL: it may hold a key
+		}
+	}
+	*to = v
 	return ""
 }
 
