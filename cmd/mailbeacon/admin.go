@@ -103,10 +103,6 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err := state.follower.CatchUp(ctx); err != nil {
 		return err
 	}
-	hook, err := newWebhook(cfg, dir, state, logger)
-	if err != nil {
-		return err
-	}
 	private, err := listenPrivate(ctx, cfg, dir)
 	if err != nil {
 		return err
@@ -120,10 +116,14 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	hook, err := newWebhook(cfg, dir, state, logger)
+	if err != nil {
+		return err
+	}
 	work := newParts(ctx, logger)
+	startWebhook(work, metrics, hook)
 	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
 	work.Go("follow the control log", state.follower.Run)
-	startWebhook(work, metrics, hook)
 	work.Serve("the API", func() error { return server.Serve(private) })
 	logger.Info("ready", "role", config.Admin, "admin", private.Addr().String(), "took", time.Since(began).Round(time.Millisecond))
 
