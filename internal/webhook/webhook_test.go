@@ -104,6 +104,9 @@ type receiver struct {
 
 func (r *receiver) RoundTrip(request *http.Request) (*http.Response, error) {
 	r.tries = append(r.tries, time.Now())
+	if request.Body == nil {
+		return nil, errors.New("not a POST: a redirect was followed")
+	}
 	b, err := io.ReadAll(request.Body)
 	if err != nil {
 		return nil, err
