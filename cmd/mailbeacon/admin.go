@@ -116,7 +116,12 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	hook, err := newWebhook(cfg, dir, state, logger)
+	if err != nil {
+		return err
+	}
 	work := newParts(ctx, logger)
+	startWebhook(work, metrics, hook)
 	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
 	work.Go("follow the control log", state.follower.Run)
 	work.Serve("the API", func() error { return server.Serve(private) })

@@ -97,6 +97,10 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	hook, err := newWebhook(cfg, dir, state, logger)
+	if err != nil {
+		return err
+	}
 	metrics := newMetrics()
 	edge.measure(metrics)
 	events.measure(metrics)
@@ -118,6 +122,7 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	work.Go("take up rotated keys", keys.watch)
 	work.Go("follow the control log", state.follower.Run)
 	work.Go("fold", fold.runner.Run)
+	startWebhook(work, metrics, hook)
 	work.Go("mark the control log", markControl(state, events.counts, logger))
 	work.Serve("the public side", func() error { return edge.serve(public) })
 	work.Serve("the admin side", func() error { return admin.Serve(private) })

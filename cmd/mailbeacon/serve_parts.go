@@ -248,8 +248,12 @@ func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool
 	if err != nil {
 		return nil, err
 	}
+	pages, err := preferences.LoadPages(cfg.PreferencePage)
+	if err != nil {
+		return nil, fmt.Errorf("setting preference-page: %w", err)
+	}
 	p.preferences, err = preferences.New(preferences.Options{
-		Tokens: ring, Choices: state.consent, Writer: state.consentWriter,
+		Tokens: ring, Choices: state.consent, Writer: state.consentWriter, Pages: pages,
 	})
 	if err != nil {
 		return nil, err

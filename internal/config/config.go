@@ -36,6 +36,8 @@ type Config struct {
 	// PublicURL is the scheme and host that mail carries, without a slash at its end. Empty where it
 	// was not set: LocalURL of the public listener is meant then.
 	PublicURL      string
+	Webhook        string // URL, empty for none
+	WebhookSecret  string // file
 	Basis          consent.Basis
 	ClassifyWindow time.Duration
 	CommitInterval time.Duration
@@ -44,6 +46,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	AppleEgress    string // file, empty for none
 	DataCentres    string // file, empty for none
+	PreferencePage string // folder, empty for none
 	MaxConns       int
 	MaxConnsPerIP  int
 	StopTimeout    time.Duration

@@ -80,7 +80,8 @@ func TestEverySettingHasEverySource(t *testing.T) {
 		"apple-egress": write(t, ""), "data-centres": write(t, ""), "max-conns": "7", "max-conns-per-ip": "8",
 		"stop-timeout": "9s", "log-format": "json", "log-level": "debug",
 		"kafka": "kafka://a", "clickhouse": "clickhouse://a/b", "keyring": write(t, ""), "topics": "other", "partitions": "3", "replicas": "2",
-		"group": "others", "compression": "zstd",
+		"group": "others", "compression": "zstd", "preference-page": t.TempDir(),
+		"webhook": "https://mailer.example/hook", "webhook-secret": write(t, ""),
 	}
 	var args, environ, others []string
 	var file strings.Builder
@@ -183,6 +184,10 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		{"apple-egress", "/nowhere/list.csv", "can't be read"},
 		{"data-centres", "/", "a folder"},
 		{"max-conns", "0", "a number from 1 to"},
+		{"preference-page", "/nowhere/page", "can't be read"},
+		{"preference-page", "/dev/null", "is no folder"},
+		{"webhook", "http://mailer.example/hook", "is not of https"},
+		{"webhook-secret", "/nowhere/secret", "can't be read"},
 		{"max-conns-per-ip", "many", "a number from 1 to"},
 		{"stop-timeout", "forever", "unit"},
 		{"log-format", "xml", "text or json"},

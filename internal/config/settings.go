@@ -53,6 +53,12 @@ var settings = []Setting{
 	{"public-url", "URL", "", "scheme and host that mail carries, as https://t.example.com; unset: this machine, for trying things out", func(s *Config, v string) string {
 		return publicURL(&s.PublicURL, v)
 	}, sends, false},
+	{"webhook", "URL", "", "where unsubscribes are told to, https (http on this machine only); unset: nowhere", func(s *Config, v string) string {
+		return webhookURL(&s.Webhook, v)
+	}, sends, false},
+	{"webhook-secret", "FILE", "", "what the webhook is signed with: whsec_ and 24 to 64 bytes in base64", func(s *Config, v string) string {
+		return file(&s.WebhookSecret, v)
+	}, sends, false},
 	{"basis", "WORD", "subject", "what holds for people who said nothing: subject (measured), aggregate (counted without a person) or none (not measured)", func(s *Config, v string) string {
 		b, err := consent.ParseBasis(v)
 		if err != nil || v == "" {
@@ -81,6 +87,9 @@ var settings = []Setting{
 	}, public, false},
 	{"data-centres", "FILE", "", "networks of data centres, one per line, to help to tell scanners", func(s *Config, v string) string {
 		return file(&s.DataCentres, v)
+	}, public, false},
+	{"preference-page", "DIR", "", "folder with the operator's own template, texts and logo for the preference page; unset: those of the program", func(s *Config, v string) string {
+		return folder(&s.PreferencePage, v)
 	}, public, false},
 	{"max-conns", "NUMBER", "16384", "open connections on the public side; beyond that, 503", func(s *Config, v string) string {
 		return number(&s.MaxConns, v, 1, 1<<20)

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"mailbeacon/internal/webhook"
 )
 
 // The functions below read one kind of value each, and return what is wrong and what would be
@@ -48,6 +50,19 @@ func file(to *string, v string) string {
 	return ""
 }
 
+func folder(to *string, v string) string {
+	if v == "" {
+		return ""
+	}
+	if st, err := os.Stat(v); err != nil {
+		return fmt.Sprintf("can't be read: %v; right would be the name of a folder, or nothing", err)
+	} else if !st.IsDir() {
+		return fmt.Sprintf("is %q, which is no folder; right would be the name of a folder, or nothing", v)
+	}
+	*to = v
+	return ""
+}
+
 func address(to *string, v string) string {
 	host, port, err := net.SplitHostPort(v)
 	if err == nil {
@@ -79,6 +94,16 @@ func publicURL(to *string, v string) string {
 		return fmt.Sprintf("is %q, whose host holds a character that mail can't carry (write an international name as xn--...)%s", v, right)
 	}
 	*to = u.Scheme + "://" + strings.ToLower(u.Host)
+	return ""
+}
+
+func webhookURL(to *string, v string) string {
+	if v != "" {
+		if err := webhook.CheckURL(v); err != nil {
+			return err.Error() // without the URL: it may hold a key
+		}
+	}
+	*to = v
 	return ""
 }
 

@@ -58,10 +58,12 @@ var (
 	contentTypeOptions = []byte("X-Content-Type-Options")
 	contentPolicy      = []byte("Content-Security-Policy")
 	referrerPolicy     = []byte("Referrer-Policy")
+	robotsTag          = []byte("X-Robots-Tag")
 
 	noStore     = []byte("no-store")
 	nosniff     = []byte("nosniff")
 	noReferrer  = []byte("no-referrer")
+	noindex     = []byte("noindex, nofollow")
 	oneDay      = []byte("public, max-age=86400")
 	problemType = []byte("application/problem+json")
 	htmlType    = []byte("text/html; charset=utf-8")
@@ -99,6 +101,7 @@ func notFound(ctx *fasthttp.RequestCtx) {
 	header.SetCanonical(contentPolicy, notFoundPolicy)
 	header.SetCanonical(referrerPolicy, noReferrer)
 	header.SetCanonical(contentTypeOptions, nosniff)
+	header.SetCanonical(robotsTag, noindex)
 	ctx.Response.SetBodyRaw(notFoundPage)
 }
 

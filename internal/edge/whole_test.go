@@ -39,6 +39,7 @@ const destination = "https://shop.example/a%2fb?c=%20d;e#F"
 // whole is everything behind the edge, as it runs.
 type whole struct {
 	keys     *token.Ring
+	keyring  string // their file
 	spool    intake.Spool
 	real     *spool.Spool
 	intake   *intake.Intake
@@ -48,19 +49,20 @@ type whole struct {
 }
 
 // newKeys are the keys as a server has them: in a file that may be exchanged under it.
-func newKeys(t testing.TB) *token.Ring {
+func newKeys(t testing.TB) (ring *token.Ring, path string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "keyring.json")
+	path = filepath.Join(t.TempDir(), "keyring.json")
 	_, err := token.CreateKeyring(path)
 	must(t, err)
-	ring, err := token.OpenRing(path)
+	ring, err = token.OpenRing(path)
 	must(t, err)
-	return ring
+	return ring, path
 }
 
 func newWhole(t testing.TB, sp intake.Spool) *whole {
 	t.Helper()
-	w := &whole{keys: newKeys(t), spool: sp, table: consent.NewTable(consent.BasisSubject)}
+	keys, path := newKeys(t)
+	w := &whole{keys: keys, keyring: path, spool: sp, table: consent.NewTable(consent.BasisSubject)}
 	if sp == nil {
 		s, _, err := spool.Open(spool.Options{Dir: t.TempDir()})
 		must(t, err)
@@ -243,6 +245,54 @@ func TestOneClickOverTheWire(t *testing.T) {
 		if withoutDate(raw) != withoutDate(s.send("GET /c/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")) {
 			t.Errorf("/u/%s is another 404: %q", text, raw)
 		}
+	}
+}
+
+// TestTokensThatOpenNoPage: whatever is wrong with a token, nobody learns more than that there is no page, and
+// nothing changes.
+func TestTokensThatOpenNoPage(t *testing.T) {
+	t.Parallel()
+	w := newWhole(t, nil)
+	s := start(t, w.options)
+	good, open, click := w.path(token.Preferences, counted, 0)[3:], w.path(token.Open, counted, 0)[3:], w.path(token.Click, counted, 1)[3:]
+	expired := good
+	id, err := token.Rotate(w.keyring, time.Now())
+	must(t, err)
+	must(t, token.Retire(w.keyring, id-1))
+	must(t, w.keys.Reload())
+	good = w.path(token.Preferences, counted, 0)[3:]
+	texts := map[string]string{
+		"expired key": expired, "pixel's": open, "pixel's without its ending": strings.TrimSuffix(open, ".gif"), "link's": click,
+		"cut off": good[:len(good)-1], "with more": good + "A", "twice": good + good, "nothing": "", "upper case": strings.ToUpper(good), "not text": "%00%ff",
+	}
+	for i := range good {
+		text := []byte(good)
+		if text[i] == 'A' {
+			text[i] = 'B'
+		} else {
+			text[i] = 'A'
+		}
+		texts[fmt.Sprintf("forged at %d", i)] = string(text)
+	}
+	const body = "List-Unsubscribe=One-Click"
+	for _, method := range []string{"GET", "HEAD", "POST"} {
+		want := ""
+		for name, text := range texts {
+			raw := withoutDate(s.send(fmt.Sprintf("%s /u/%s HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s",
+				method, text, len(body), body)))
+			if want == "" {
+				want = raw
+			}
+			if raw != want || !strings.HasPrefix(raw, "HTTP/1.1 404 ") || !strings.Contains(raw, "\r\nX-Robots-Tag: noindex, nofollow\r\n") {
+				t.Errorf("%s with a token that is %s is answered\n%q\nothers\n%q", method, name, raw, want)
+			}
+		}
+	}
+	if w.table.Look(counted) != (consent.Choice{}) {
+		t.Errorf("recorded %+v", w.table.Look(counted))
+	}
+	if raw := s.send("GET /u/" + good + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(string(raw), "HTTP/1.1 200 ") {
+		t.Errorf("the right token is answered %q", raw)
 	}
 }
 

@@ -2,10 +2,7 @@ package preferences
 
 import (
 	"bytes"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"html/template"
 
@@ -20,44 +17,39 @@ type page struct {
 	texts    texts
 	version  string
 	template *template.Template
+	logo     template.URL
 	policy   []byte
 }
 
-// view is what the template sees.
+// view is what the template sees; README.md beside documents it for those who write another one.
 type view struct {
 	T      texts
 	Title  string
 	Notice string
-	Wrong  bool // the notice tells of something that did not work
-	Nobody bool
+	Wrong  bool         // the notice tells of something that did not work
+	Nobody bool         // there is no person, and nothing to choose
+	GPC    bool         // the browser asks not to be tracked
+	Logo   template.URL // "" for none
 	S      state
 }
 
-func newPage(t texts) (*page, error) {
+func newPage(t texts, source string, logo template.URL) (*page, error) {
 	parsed, err := template.New("page").Parse(source)
-	if err != nil {
-		return nil, fmt.Errorf("preference page: %w", err)
-	}
-	p := &page{texts: t, version: t.version(), template: parsed}
-	sample, err := p.render(Shown, state{})
 	if err != nil {
 		return nil, err
 	}
-	// The hash is taken of what the template engine makes of the style, not of its source.
-	_, rest, _ := bytes.Cut(sample, []byte("<style>"))
-	style, _, found := bytes.Cut(rest, []byte("</style>"))
-	if !found {
-		return nil, errors.New("preference page: no style element")
+	p := &page{texts: t, version: t.version(), template: parsed, logo: logo}
+	styles, err := p.inspect()
+	if err != nil {
+		return nil, err
 	}
-	sum := sha256.Sum256(style)
-	p.policy = fmt.Appendf(nil, "default-src 'none'; style-src 'sha256-%s'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-		base64.StdEncoding.EncodeToString(sum[:]))
+	p.policy = policy(styles, logo != "")
 	return p, nil
 }
 
-func (p *page) render(o Outcome, s state) ([]byte, error) {
+func (p *page) render(o Outcome, s state, gpc bool) ([]byte, error) {
 	v := view{
-		T: p.texts, Title: p.texts.Title, Notice: p.texts.Notices[o],
+		T: p.texts, Title: p.texts.Title, Notice: p.texts.Notices[o], GPC: gpc && o != Nobody, Logo: p.logo,
 		Wrong: status(o) >= fasthttp.StatusBadRequest, Nobody: o == Nobody, S: s,
 	}
 	if o == Saved || o == Soon {
@@ -85,12 +77,12 @@ func status(o Outcome) int {
 
 // write answers with the page.
 func (p *page) write(ctx *fasthttp.RequestCtx, o Outcome, s state) Outcome {
-	body, err := p.render(o, s)
+	body, err := p.render(o, s, string(ctx.Request.Header.PeekCanonical(secGPC)) == "1")
 	if err != nil {
-		// The template was executed at the start; it can't fail on other values of the same types.
+		// The template was executed at the start in every state; it can't fail on others.
 		panic(err)
 	}
-	head(ctx, o, htmlType)
+	p.head(ctx, o, htmlType)
 	ctx.Response.Header.SetCanonical(contentPolicy, p.policy)
 	ctx.Response.SetBodyRaw(body)
 	return o
@@ -98,15 +90,16 @@ func (p *page) write(ctx *fasthttp.RequestCtx, o Outcome, s state) Outcome {
 
 // writePlain answers a mail program, which shows nobody a page.
 func (p *page) writePlain(ctx *fasthttp.RequestCtx, o Outcome) Outcome {
-	head(ctx, o, textType)
+	p.head(ctx, o, textType)
 	ctx.Response.SetBodyString(p.texts.Notices[o] + "\n")
 	return o
 }
 
-func head(ctx *fasthttp.RequestCtx, o Outcome, contentType []byte) {
+func (p *page) head(ctx *fasthttp.RequestCtx, o Outcome, contentType []byte) {
 	ctx.Response.SetStatusCode(status(o))
 	header := &ctx.Response.Header
 	header.SetContentTypeBytes(contentType)
+	header.Set("Content-Language", p.texts.Lang)
 	for i := range headers {
 		header.SetCanonical(headers[i].name, headers[i].value)
 	}
@@ -116,11 +109,13 @@ func head(ctx *fasthttp.RequestCtx, o Outcome, contentType []byte) {
 }
 
 var (
-	htmlType      = []byte("text/html; charset=utf-8")
-	textType      = []byte("text/plain; charset=utf-8")
-	contentPolicy = []byte("Content-Security-Policy")
-	retryAfter    = []byte("Retry-After")
-	aMinute       = []byte("60")
+	htmlType       = []byte("text/html; charset=utf-8")
+	textType       = []byte("text/plain; charset=utf-8")
+	contentPolicy  = []byte("Content-Security-Policy")
+	retryAfter     = []byte("Retry-After")
+	aMinute        = []byte("60")
+	secGPC         = []byte("Sec-Gpc")
+	acceptLanguage = []byte("Accept-Language")
 )
 
 // headers go with every answer. The address is a key: it may not be kept, indexed or passed on.
@@ -129,5 +124,5 @@ var headers = [...]struct{ name, value []byte }{
 	{[]byte("Referrer-Policy"), []byte("no-referrer")},
 	{[]byte("X-Content-Type-Options"), []byte("nosniff")},
 	{[]byte("X-Frame-Options"), []byte("DENY")},
-	{[]byte("X-Robots-Tag"), []byte("noindex")},
+	{[]byte("X-Robots-Tag"), []byte("noindex, nofollow")},
 }

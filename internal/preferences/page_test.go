@@ -23,7 +23,7 @@ func TestAnswerIsStrict(t *testing.T) {
 		header := &ctx.Response.Header
 		for key, want := range map[string]string{
 			"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff",
-			"X-Frame-Options": "DENY", "X-Robots-Tag": "noindex",
+			"X-Frame-Options": "DENY", "X-Robots-Tag": "noindex, nofollow",
 		} {
 			if got := string(header.Peek(key)); got != want {
 				t.Errorf("%s: %s is %q, want %q", name, key, got, want)

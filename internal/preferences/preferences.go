@@ -32,6 +32,8 @@ type Choices interface {
 	Look(subject uint64) consent.Choice
 	// Verdict says what follows from it now, with the configured basis: event.Counted, or why not.
 	Verdict(kind event.Kind, subject uint64) event.Reason
+	// Attributed says whether what counts is kept with the person.
+	Attributed(kind event.Kind, subject uint64) bool
 }
 
 // Writer records choices: all or none, durably, before it returns without an error. effective
@@ -40,17 +42,18 @@ type Writer interface {
 	Change(ctx context.Context, changes ...consent.Change) (pos control.Position, effective bool, err error)
 }
 
-// Options are what a Handler is made of. All fields are needed.
+// Options are what a Handler is made of. All but Pages are needed.
 type Options struct {
 	Tokens  Tokens
 	Choices Choices
 	Writer  Writer
+	// Pages are what is shown. nil: those that come with the program.
+	Pages *Pages
 }
 
 // Handler answers /u/TOKEN. It may be used concurrently.
 type Handler struct {
 	o      Options
-	page   *page
 	rates  *rates
 	counts [outcomes]atomic.Uint64
 }
@@ -68,11 +71,13 @@ func New(o Options) (*Handler, error) {
 	case o.Writer == nil:
 		return nil, errors.New("preferences: no writer")
 	}
-	p, err := newPage(english)
-	if err != nil {
-		return nil, err
+	if o.Pages == nil {
+		var err error
+		if o.Pages, err = builtinPages(); err != nil {
+			return nil, err
+		}
 	}
-	return &Handler{o: o, page: p, rates: newRates()}, nil
+	return &Handler{o: o, rates: newRates()}, nil
 }
 
 // Serve answers a GET, HEAD or POST for "/u/" + text, or returns false, having written nothing,
@@ -83,32 +88,33 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx, text []byte) bool {
 		h.counts[NotFound].Add(1)
 		return false
 	}
+	page := h.o.Pages.choose(ctx.Request.Header.PeekCanonical(acceptLanguage))
 	var outcome Outcome
 	if ctx.IsPost() {
-		outcome = h.post(ctx, claims.Subject)
+		outcome = h.post(ctx, page, claims.Subject)
 	} else {
-		outcome = h.get(ctx, claims.Subject)
+		outcome = h.get(ctx, page, claims.Subject)
 	}
 	h.counts[outcome].Add(1)
 	return true
 }
 
-func (h *Handler) get(ctx *fasthttp.RequestCtx, subject uint64) Outcome {
+func (h *Handler) get(ctx *fasthttp.RequestCtx, page *page, subject uint64) Outcome {
 	outcome := Shown
 	if subject == 0 {
 		outcome = Nobody
 	}
-	return h.page.write(ctx, outcome, h.state(subject))
+	return page.write(ctx, outcome, h.state(subject))
 }
 
 // post takes a choice in. Every answer but Saved, Soon and OneClick means that nothing changed.
-func (h *Handler) post(ctx *fasthttp.RequestCtx, subject uint64) Outcome {
+func (h *Handler) post(ctx *fasthttp.RequestCtx, page *page, subject uint64) Outcome {
 	form, err := parseForm(ctx.Request.Header.ContentType(), ctx.PostBody())
 	answer := func(o Outcome) Outcome {
 		if form.oneClick {
-			return h.page.writePlain(ctx, o)
+			return page.writePlain(ctx, o)
 		}
-		return h.page.write(ctx, o, h.state(subject))
+		return page.write(ctx, o, h.state(subject))
 	}
 	switch {
 	case subject == 0:
@@ -121,7 +127,7 @@ func (h *Handler) post(ctx *fasthttp.RequestCtx, subject uint64) Outcome {
 	case !h.rates.allow(subject, time.Now()):
 		return answer(Limited)
 	}
-	change := form.change(subject, h.page.version)
+	change := form.change(subject, page.version)
 	bounded, cancel := context.WithTimeout(context.Background(), saveTime)
 	defer cancel()
 	_, effective, err := h.o.Writer.Change(bounded, change)
@@ -131,7 +137,7 @@ func (h *Handler) post(ctx *fasthttp.RequestCtx, subject uint64) Outcome {
 	case form.oneClick:
 		return answer(OneClick)
 	case !effective:
-		return h.page.write(ctx, Soon, h.state(subject).after(change))
+		return page.write(ctx, Soon, h.state(subject).after(change))
 	}
 	return answer(Saved)
 }
@@ -140,23 +146,28 @@ func (h *Handler) post(ctx *fasthttp.RequestCtx, subject uint64) Outcome {
 type state struct {
 	consent.Choice
 	OpensCount, ClicksCount bool // whether they are counted now
+	// OpensUnnamed and ClicksUnnamed: they are counted without the person.
+	OpensUnnamed, ClicksUnnamed bool
 }
 
 func (h *Handler) state(subject uint64) state {
-	return state{
+	s := state{
 		Choice:      h.o.Choices.Look(subject),
 		OpensCount:  h.o.Choices.Verdict(event.Open, subject) == event.Counted,
 		ClicksCount: h.o.Choices.Verdict(event.Click, subject) == event.Counted,
 	}
+	s.OpensUnnamed = s.OpensCount && !h.o.Choices.Attributed(event.Open, subject)
+	s.ClicksUnnamed = s.ClicksCount && !h.o.Choices.Attributed(event.Click, subject)
+	return s
 }
 
 // after is the state once a change that is recorded holds everywhere.
 func (s state) after(c consent.Change) state {
 	if c.Opens != consent.Unset {
-		s.Opens, s.OpensCount = c.Opens, c.Opens == consent.Granted
+		s.Opens, s.OpensCount, s.OpensUnnamed = c.Opens, c.Opens == consent.Granted, false
 	}
 	if c.Clicks != consent.Unset {
-		s.Clicks, s.ClicksCount = c.Clicks, c.Clicks == consent.Granted
+		s.Clicks, s.ClicksCount, s.ClicksUnnamed = c.Clicks, c.Clicks == consent.Granted, false
 	}
 	if c.Format != consent.FormatUnset {
 		s.Format = c.Format

@@ -33,11 +33,21 @@ func (tokens) Open(kind token.Kind, text []byte) (token.Claims, error) {
 	return token.Claims{}, token.ErrForged
 }
 
+// english are the words that most tests look for.
+var english = func() texts {
+	t, err := textsOf("en")
+	if err != nil {
+		panic(err)
+	}
+	return t
+}()
+
 // site is a handler over a real ledger.
 type site struct {
 	*Handler
-	log   *control.Memory
-	table *consent.Table
+	log      *control.Memory
+	table    *consent.Table
+	language string // Accept-Language of what is asked
 }
 
 func newSite(t testing.TB, basis consent.Basis) *site {
@@ -55,7 +65,7 @@ func newSite(t testing.TB, basis consent.Basis) *site {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cancel(); <-ended; _ = follower.Close(); _ = log.Close() })
-	return &site{h, log, table}
+	return &site{h, log, table, ""}
 }
 
 func (s *site) entries(t testing.TB) int {
@@ -69,12 +79,15 @@ func (s *site) entries(t testing.TB) int {
 
 const urlencoded = "application/x-www-form-urlencoded"
 
-func ask(h *Handler, method, text, contentType, body string) (*fasthttp.RequestCtx, bool) {
+func ask(h *Handler, method, text, contentType, body string, headers ...string) (*fasthttp.RequestCtx, bool) {
 	ctx := &fasthttp.RequestCtx{}
 	ctx.Init(&fasthttp.Request{}, nil, nil)
 	ctx.Request.Header.SetMethod(method)
 	if contentType != "" {
 		ctx.Request.Header.SetContentType(contentType)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		ctx.Request.Header.Set(headers[i], headers[i+1])
 	}
 	ctx.Request.SetBodyString(body)
 	return ctx, h.Serve(ctx, []byte(text))
@@ -82,7 +95,16 @@ func ask(h *Handler, method, text, contentType, body string) (*fasthttp.RequestC
 
 func (s *site) post(t testing.TB, contentType, body string) *fasthttp.RequestCtx {
 	t.Helper()
-	ctx, found := ask(s.Handler, "POST", "person", contentType, body)
+	ctx, found := ask(s.Handler, "POST", "person", contentType, body, "Accept-Language", s.language)
+	if !found {
+		t.Fatal("not found")
+	}
+	return ctx
+}
+
+func (s *site) get(t testing.TB, headers ...string) *fasthttp.RequestCtx {
+	t.Helper()
+	ctx, found := ask(s.Handler, "GET", "person", "", "", append(headers, "Accept-Language", s.language)...)
 	if !found {
 		t.Fatal("not found")
 	}

@@ -1,0 +1,215 @@
+package preferences
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"mailbeacon/internal/consent"
+)
+
+func TestLanguageIsChosen(t *testing.T) {
+	t.Parallel()
+	p, err := LoadPages(folder(t, map[string]string{"pt-BR.yaml": builtinFile(t, "en")}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for accept, want := range map[string]string{
+		"": "en", "de": "de", "DE": "de", "de-AT": "de", "de-CH-1996": "de", "en": "en", "en-GB": "en",
+		"en;q=0.3, de;q=0.9": "de", "en, de": "en", "de, en": "de", "de;q=0.5, en": "en", "fr, de;q=0.2": "de",
+		"fr": "en", "*": "en", "ja, *;q=0.1": "en", "de;q=0, en": "en", "de;q=0": "en", "fr, en;q=0.9, de;q=0.8": "en",
+		"pt": "pt-BR", "pt-PT": "pt-BR", "pt-BR, de;q=0.9": "pt-BR",
+		"de;q=2": "de", "de;q=x": "en", ",,,": "en", ";": "en", "de-": "en", "\x00\xff": "en",
+		"fr-FR, fr;q=0.9, de;q=0.8, " + strings.Repeat("x", 5000):     "de",
+		strings.Repeat("fr,", 60) + "de" + strings.Repeat(",es", 500): "de",
+		strings.Repeat("x", 5000):                                     "en",
+	} {
+		if got := p.choose([]byte(accept)).texts.Lang; got != want {
+			t.Errorf("%.60q is shown %s, want %s", accept, got, want)
+		}
+	}
+}
+
+func FuzzAcceptLanguage(f *testing.F) {
+	for _, s := range []string{"", "de", "de-AT,en;q=0.5", "*", "en;q=0.3, de;q=0.9", ";q=", "x-klingon", strings.Repeat("a-", 300)} {
+		f.Add(s)
+	}
+	p, err := LoadPages("")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, accept string) {
+		got := p.choose([]byte(accept))
+		if !slices.Contains(p.all, got) {
+			t.Fatalf("%q is shown no page", accept)
+		}
+		if !strings.Contains(strings.ToLower(accept), "d") && !strings.ContainsAny(accept, "-") && got.texts.Lang == "de" && len(accept) < 3 {
+			t.Fatalf("%q is shown German", accept)
+		}
+	})
+}
+
+// TestBothLanguages looks for every text of a language in what people are shown.
+func TestBothLanguages(t *testing.T) {
+	t.Parallel()
+	for _, lang := range builtinLanguages {
+		words, err := textsOf(lang)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newSite(t, consent.BasisSubject)
+		s.language = lang + ", en;q=0.5"
+		shown := s.get(t, "Sec-GPC", "1")
+		for _, want := range []string{`<html lang="` + lang + `" dir="ltr">`, words.Title, words.Intro, words.GPC, words.OpensText, words.ClicksNo, words.FormatNow, words.MailText, words.Unsubscribe} {
+			if !bytes.Contains(shown.Response.Body(), []byte(want)) {
+				t.Errorf("%s: the page does not say %q", lang, want)
+			}
+		}
+		if got := string(shown.Response.Header.Peek("Content-Language")); got != lang {
+			t.Errorf("Content-Language is %q, want %q", got, lang)
+		}
+		if plain := s.get(t); bytes.Contains(plain.Response.Body(), []byte(words.GPC)) {
+			t.Errorf("%s: the page speaks of GPC to a browser that does not", lang)
+		}
+		saved := s.post(t, urlencoded, "opens=refused")
+		for _, want := range []string{words.Notices[Saved], words.SavedTitle, words.NotCounted} {
+			if !bytes.Contains(saved.Response.Body(), []byte(want)) {
+				t.Errorf("%s: the answer does not say %q", lang, want)
+			}
+		}
+		es, err := s.log.Read(t.Context(), 0, 10)
+		if err != nil || len(es) != 1 || !bytes.Contains(es[0].Body, []byte(words.version())) {
+			t.Errorf("%s: the ledger does not say which text was read: %v, %v", lang, es, err)
+		}
+		once := s.post(t, urlencoded, "List-Unsubscribe=One-Click")
+		if got := string(once.Response.Body()); got != words.Notices[OneClick]+"\n" {
+			t.Errorf("%s: one click answers %q", lang, got)
+		}
+	}
+}
+
+func TestCountedWithoutName(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, consent.BasisAggregate)
+	if n := bytes.Count(s.get(t).Response.Body(), []byte(english.CountedUnnamed)); n != 2 {
+		t.Errorf("the page says %d times that one is counted without a name, want twice", n)
+	}
+	body := s.post(t, urlencoded, "opens=granted").Response.Body()
+	if bytes.Count(body, []byte(english.CountedUnnamed)) != 1 || bytes.Count(body, []byte(english.Counted)) != 1 {
+		t.Errorf("after granting opens alone:\n%s", body)
+	}
+}
+
+func folder(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func builtinFile(t testing.TB, lang string) string {
+	t.Helper()
+	b, err := builtin.ReadFile("texts/" + lang + ".yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><circle cx="4" cy="4" r="4"/></svg>`
+
+func TestOperatorsOwn(t *testing.T) {
+	t.Parallel()
+	own := strings.Replace(source, "<h1>", "<p>Greetings from <em>us</em></p><h1>", 1)
+	pages, err := LoadPages(folder(t, map[string]string{
+		"en.yaml":   "title: Ann & Sons <news>\nnotices: {saved: \"Noted, <b>thank you</b>.\"}\n",
+		"ar.yaml":   strings.Replace(builtinFile(t, "en"), "\ntitle: ", "\ndir: rtl\ntitle: ", 1),
+		"page.html": own, "logo.svg": svg, ".hidden": "x",
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, consent.BasisSubject)
+	s.o.Pages = pages
+	ctx := s.post(t, urlencoded, "opens=refused")
+	for _, want := range []string{
+		"Greetings from <em>us</em>", "<h1>Ann &amp; Sons &lt;news&gt;</h1>", "Noted, &lt;b&gt;thank you&lt;/b&gt;.", english.OpensText,
+		`<img class="logo" src="data:image/svg&#43;xml;base64,`,
+	} {
+		if !bytes.Contains(ctx.Response.Body(), []byte(want)) {
+			t.Errorf("the page does not have %q:\n%s", want, ctx.Response.Body())
+		}
+	}
+	if policy := string(ctx.Response.Header.Peek("Content-Security-Policy")); !strings.Contains(policy, "; img-src data:; ") || strings.Contains(policy, "unsafe") {
+		t.Errorf("policy is %q", policy)
+	}
+	s.language = "ar"
+	if body := s.get(t).Response.Body(); !bytes.Contains(body, []byte(`<html lang="ar" dir="rtl">`)) {
+		t.Errorf("Arabic is shown as\n%.200s", body)
+	}
+	s.language = "de"
+	if body := s.get(t).Response.Body(); !bytes.Contains(body, []byte("Abbestellen")) {
+		t.Error("German is gone")
+	}
+}
+
+func TestOperatorsMistakes(t *testing.T) {
+	t.Parallel()
+	with := func(old, changed string) map[string]string {
+		if !strings.Contains(source, old) {
+			t.Fatalf("the template has no %q", old)
+		}
+		return map[string]string{"page.html": strings.Replace(source, old, changed, 1)}
+	}
+	for name, tc := range map[string]struct {
+		files map[string]string
+		want  []string
+	}{
+		"unknown file":      {map[string]string{"logo.bmp": "x"}, []string{"logo.bmp", "logo.svg"}},
+		"no language":       {map[string]string{"english.yaml": "title: x"}, []string{"english.yaml", "named after a language"}},
+		"not canonical":     {map[string]string{"DE.yaml": "title: x"}, []string{"DE.yaml", "named after a language"}},
+		"unknown text":      {map[string]string{"en.yaml": "titel: x"}, []string{"en.yaml", "line 1", "titel"}},
+		"unknown notice":    {map[string]string{"en.yaml": "notices: {saved!: x}"}, []string{"en.yaml", "saved!"}},
+		"empty text":        {map[string]string{"en.yaml": `title: ""`}, []string{"en.yaml", "title is missing or empty"}},
+		"language in part":  {map[string]string{"fr.yaml": "title: Bonjour"}, []string{"fr.yaml", "is missing or empty"}},
+		"direction":         {map[string]string{"en.yaml": "dir: up"}, []string{"en.yaml", "ltr or rtl"}},
+		"not YAML":          {map[string]string{"en.yaml": "\t{"}, []string{"en.yaml"}},
+		"empty file":        {map[string]string{"en.yaml": ""}, []string{"en.yaml", "0 bytes"}},
+		"long text":         {map[string]string{"en.yaml": "title: " + strings.Repeat("x", 5000)}, []string{"en.yaml", "title has 5000 bytes"}},
+		"large logo":        {map[string]string{"logo.png": strings.Repeat("x", mostLogo+1)}, []string{"logo.png", "right would be 1 to 49152"}},
+		"two logos":         {map[string]string{"logo.png": "x", "logo.svg": "x"}, []string{"logo.svg", "second logo"}},
+		"template's syntax": {with("{{.T.Intro}}", "{{.T.Intro"), []string{"page.html"}},
+		"template's field":  {with("{{.T.Intro}}", "{{.T.Entry}}"), []string{"page.html", "Entry"}},
+		"field in a branch": {with("{{.T.Subscribe}}", "{{.T.Nothing}}"), []string{"page.html", "Nothing"}},
+		"script":            {with("<h1>", "<script>1</script><h1>"), []string{"page.html", "<script>"}},
+		"handler":           {with("<h1>", "<h1 onclick=x()>"), []string{"page.html", "onclick"}},
+		"inline style":      {with("<h1>", "<h1 style=\"color: red\">"), []string{"page.html", "style of <h1>"}},
+		"third party":       {with("<h1>", "<img src=\"https://cdn.example/x.png\"><h1>"), []string{"page.html", "load nothing"}},
+		"other address":     {with(`<form method="post">`, `<form method="post" action="/elsewhere">`), []string{"page.html", "no action"}},
+		"changing style":    {with("<style>", "<style>{{if .S.Unsubscribed}} {{end}}"), []string{"page.html", "differs"}},
+		"no unsubscribing":  {with(`name="mail" value="unsubscribed"`, `name="nothing"`), []string{"page.html", "mail"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := LoadPages(folder(t, tc.files))
+			if err == nil {
+				t.Fatal("it was taken")
+			}
+			for _, want := range tc.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("error %q does not say %q", err, want)
+				}
+			}
+		})
+	}
+	if _, err := LoadPages(filepath.Join(t.TempDir(), "none")); err == nil || !strings.Contains(err.Error(), "none") {
+		t.Errorf("a folder that is not there: %v", err)
+	}
+}
