@@ -248,7 +248,7 @@ func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool
 		return nil, err
 	}
 	p.preferences, err = preferences.New(preferences.Options{
-		Tokens: ring, Choices: state.consent, Writer: state.consentWriter,
+		Tokens: ring, Choices: state.consent, Writer: state.consentWriter.As("page"),
 	})
 	if err != nil {
 		return nil, err

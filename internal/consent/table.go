@@ -17,6 +17,7 @@ type Table struct {
 	basis Basis
 	slots atomic.Pointer[slots]
 	count atomic.Uint64
+	bulks bulks
 }
 
 // NewTable makes an empty table for a basis.
@@ -97,21 +98,27 @@ func grow(s *slots, v uint64, b byte) *slots {
 	}
 }
 
-// The part of the snapshot; FORMAT.md beside is its specification.
+// The part of the snapshot; FORMAT.md beside is its specification. Version 1 was of a part "consent",
+// by builds that know nothing of bulk records and so may lack people: it is not read.
 const (
-	tableVersion = 1
+	tableVersion = 2
 	tableHeader  = 1 + 8
 	tableRow     = 8 + 1
 )
 
 // Name implements control.Folder.
-func (t *Table) Name() string { return "consent" }
+func (t *Table) Name() string { return "choices" }
 
 // Apply implements control.Folder: the last record of a person's field is the one that holds. One
 // that can't be read is taken as a refusal, and reported.
 func (t *Table) Apply(e control.Entry) error {
 	if e.Kind != control.KindConsent {
 		return nil
+	}
+	if isBulk(e.Key) {
+		err := parseBulk(&e, func(c *Change) { t.set(c.Subject, c.after(t.Look(c.Subject))) })
+		t.bulks.note(e.Key, e.Position)
+		return err
 	}
 	c, err := parse(&e)
 	if c.Subject != 0 {
@@ -130,14 +137,17 @@ func (t *Table) Snapshot() ([]byte, error) {
 		b = binary.BigEndian.AppendUint64(b, unmix(v))
 		b = append(b, state&^present)
 	}
-	return b, nil
+	return t.bulks.append(b), nil
 }
 
 // Restore implements control.Folder. Readers see the former state until it is done, and keep it if
 // it fails.
 func (t *Table) Restore(b []byte) error {
-	next, err := parseTable(b)
+	next, rest, err := parseTable(b)
 	if err != nil {
+		return err
+	}
+	if err := t.bulks.restore(rest); err != nil {
 		return err
 	}
 	t.slots.Store(next)
@@ -145,35 +155,36 @@ func (t *Table) Restore(b []byte) error {
 	return nil
 }
 
-func parseTable(b []byte) (*slots, error) {
+// parseTable reads the people, and returns what follows them.
+func parseTable(b []byte) (*slots, []byte, error) {
 	if len(b) == 0 {
-		return newSlots(leastHomes), nil
+		return newSlots(leastHomes), nil, nil
 	}
 	if b[0] != tableVersion {
-		return nil, fmt.Errorf("consent table of version %d, this one knows %d", b[0], tableVersion)
+		return nil, nil, fmt.Errorf("consent table of version %d, this one knows %d", b[0], tableVersion)
 	}
 	if len(b) < tableHeader {
-		return nil, fmt.Errorf("consent table of %d bytes is cut off", len(b))
+		return nil, nil, fmt.Errorf("consent table of %d bytes is cut off", len(b))
 	}
-	rows := b[tableHeader:]
 	n := binary.BigEndian.Uint64(b[1:])
-	if n != uint64(len(rows)/tableRow) || len(rows)%tableRow != 0 {
-		return nil, fmt.Errorf("consent table of %d people has %d bytes", n, len(rows))
+	if n > uint64(len(b)-tableHeader)/tableRow {
+		return nil, nil, fmt.Errorf("consent table of %d people has %d bytes", n, len(b)-tableHeader)
 	}
+	rows, rest := b[tableHeader:tableHeader+n*tableRow], b[tableHeader+n*tableRow:]
 	next := newSlots(homesFor(n))
 	for i := range n {
 		row := rows[i*tableRow:][:tableRow]
 		subject, state := binary.BigEndian.Uint64(row), row[8]
 		if subject == 0 || !packed(state) {
-			return nil, fmt.Errorf("consent table, row %d of %d holds no choice", i+1, n)
+			return nil, nil, fmt.Errorf("consent table, row %d of %d holds no choice", i+1, n)
 		}
 		v := mix(subject)
 		if !next.put(v, state) {
 			next = grow(next, v, state)
 		}
 		if next.used != i+1 {
-			return nil, fmt.Errorf("consent table, row %d of %d repeats somebody", i+1, n)
+			return nil, nil, fmt.Errorf("consent table, row %d of %d repeats somebody", i+1, n)
 		}
 	}
-	return next, nil
+	return next, rest, nil
 }
