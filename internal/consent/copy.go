@@ -66,6 +66,13 @@ func (c *Copier) copyOn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	head, err := c.log.Head(ctx)
+	if err != nil {
+		return err
+	}
+	if head < at {
+		return fmt.Errorf("the ledger ends at position %d, the control log at %d: the log was replaced or lost its end; put its own back, or give the new one another database", at, head)
+	}
 	for {
 		next, err := c.step(ctx, at)
 		if err != nil {

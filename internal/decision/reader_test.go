@@ -83,7 +83,9 @@ func TestFiles(t *testing.T) {
 // TestBothWays: what the short way reads of JSON is what the long way reads.
 func TestBothWays(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) { bothWays(t, []byte(rapid.StringMatching(`\{("(subject|opens|clicks|unsubscribed|source)": ?("[a-z@é]{0,8}"|true|false|null|7),? ?){0,4}\}?`).Draw(t, "line"))) })
+	rapid.Check(t, func(t *rapid.T) {
+		bothWays(t, []byte(rapid.StringMatching(`\{("(subject|opens|clicks|unsubscribed|source)": ?("[a-z@é]{0,8}"|true|false|null|7),? ?){0,4}\}?`).Draw(t, "line")))
+	})
 }
 
 func bothWays(t interface{ Fatalf(string, ...any) }, text []byte) {
