@@ -1,7 +1,9 @@
 package consent
 
 import (
+	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
@@ -112,11 +114,32 @@ func (c *Change) unpack(b byte) {
 	}
 }
 
+var peopleField = []byte(`,"people":"`)
+
+// readBulk reads a body. Its people are most of it, and stand last: they are taken out before the rest is read
+// as JSON, which is ten times as fast.
+func readBulk(text []byte) (b bulkBody, err error) {
+	at := bytes.LastIndex(text, peopleField)
+	coded, whole := bytes.CutSuffix(text[max(at, 0):], []byte(`"}`))
+	if at < 0 || !whole {
+		return b, json.Unmarshal(text, &b)
+	}
+	coded = coded[len(peopleField):]
+	people := make([]byte, base64.StdEncoding.DecodedLen(len(coded)))
+	n, err := base64.StdEncoding.Decode(people, coded)
+	if err != nil {
+		return b, json.Unmarshal(text, &b)
+	}
+	err = json.Unmarshal(append(bytes.Clone(text[:at]), '}'), &b)
+	b.People = people[:n]
+	return b, err
+}
+
 // parseBulk calls fn for every change of a bulk record, in order; fn must not keep what it is given. The
 // error holds nothing of the content.
 func parseBulk(e *control.Entry, fn func(*Change)) error {
-	var b bulkBody
-	switch err := json.Unmarshal(e.Body, &b); {
+	b, err := readBulk(e.Body)
+	switch {
 	case err != nil:
 		return errors.New("bulk consent record: its body is not of the right form")
 	case b.Version != bulkVersion:
