@@ -10,8 +10,8 @@ import (
 )
 
 // Table is what everybody chose, folded from the control log (it is a control.Folder), in at most
-// 16 bytes a person once there are some hundred thousand; while it grows, the next table stands beside
-// it for a moment. Look, Verdict, Attributed, Plan, Len and Bytes may be called concurrently with
+// 16 bytes a person once there are some hundred thousand. It grows in small parts, and nobody who looks
+// waits for that. Look, Verdict, Attributed, Plan, Len and Bytes may be called concurrently with
 // everything and do not allocate. Apply, Snapshot and Restore are the Follower's.
 type Table struct {
 	basis Basis
@@ -23,7 +23,7 @@ type Table struct {
 // NewTable makes an empty table for a basis.
 func NewTable(basis Basis) *Table {
 	t := &Table{basis: basis}
-	t.slots.Store(newSlots(leastHomes))
+	t.slots.Store(newSlots(0))
 	return t
 }
 
@@ -74,28 +74,13 @@ func (b Basis) plan(kind event.Kind, c Choice) event.Reason {
 func (t *Table) Len() int { return int(t.count.Load()) }
 
 // Bytes is the memory that the table takes.
-func (t *Table) Bytes() int { return 8 * len(t.slots.Load().words) }
+func (t *Table) Bytes() int { return t.slots.Load().bytes() }
 
 // set replaces what a person chose. Only one goroutine may call it at a time.
 func (t *Table) set(subject uint64, c Choice) {
-	v, s := mix(subject), t.slots.Load()
-	known := s.get(v) != 0
-	if !known && s.full() || !s.put(v, c.pack()) {
-		s = grow(s, v, c.pack())
-		t.slots.Store(s)
-	}
+	s := t.slots.Load()
+	s.put(mix(subject), c.pack())
 	t.count.Store(s.used)
-}
-
-// grow returns a larger table that holds v too.
-func grow(s *slots, v uint64, b byte) *slots {
-	for homes := s.grown(); ; {
-		next := newSlots(homes)
-		if s.copyTo(next) && next.put(v, b) {
-			return next
-		}
-		homes = next.grown()
-	}
 }
 
 // The part of the snapshot; FORMAT.md beside is its specification. Version 1 was of a part "consent",
@@ -158,7 +143,7 @@ func (t *Table) Restore(b []byte) error {
 // parseTable reads the people, and returns what follows them.
 func parseTable(b []byte) (*slots, []byte, error) {
 	if len(b) == 0 {
-		return newSlots(leastHomes), nil, nil
+		return newSlots(0), nil, nil
 	}
 	if b[0] != tableVersion {
 		return nil, nil, fmt.Errorf("consent table of version %d, this one knows %d", b[0], tableVersion)
@@ -171,7 +156,7 @@ func parseTable(b []byte) (*slots, []byte, error) {
 		return nil, nil, fmt.Errorf("consent table of %d people has %d bytes", n, len(b)-tableHeader)
 	}
 	rows, rest := b[tableHeader:tableHeader+n*tableRow], b[tableHeader+n*tableRow:]
-	next := newSlots(homesFor(n))
+	next := newSlots(n)
 	for i := range n {
 		row := rows[i*tableRow:][:tableRow]
 		subject, state := binary.BigEndian.Uint64(row), row[8]
@@ -179,9 +164,7 @@ func parseTable(b []byte) (*slots, []byte, error) {
 			return nil, nil, fmt.Errorf("consent table, row %d of %d holds no choice", i+1, n)
 		}
 		v := mix(subject)
-		if !next.put(v, state) {
-			next = grow(next, v, state)
-		}
+		next.put(v, state)
 		if next.used != i+1 {
 			return nil, nil, fmt.Errorf("consent table, row %d of %d repeats somebody", i+1, n)
 		}
