@@ -45,7 +45,7 @@ func (c *Copier) Run(ctx context.Context) error {
 		err := c.copyOn(ctx)
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the end was asked for
 		case errors.Is(err, control.ErrClosed):
 			return fmt.Errorf("copy the consent ledger: %w", err)
 		}

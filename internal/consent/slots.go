@@ -43,7 +43,11 @@ func newSlots(people uint64) *slots {
 	return s
 }
 
-func newShard(size uint64) *shard { return &shard{words: make([]uint64, size)} }
+func newShard(size uint64) *shard {
+	h := &shard{words: make([]uint64, size)}
+	preferHuge(h.words)
+	return h
+}
 
 // shardOf is the shard of v.
 func (s *slots) shardOf(v uint64) *shard { return s.shards[v>>restBits].Load() }
