@@ -8,7 +8,7 @@ PACKAGE := ./cmd/mailbeacon
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION   := v1.9.0
 
-.PHONY: help build test test-short format lint vuln fuzz fuzz-long bench bench-open soak kill-long cluster-kill-long cluster-faults-long startup rivals-long engines engines-stop tools ci clean
+.PHONY: help build test test-short format lint vuln fuzz fuzz-long bench bench-open soak kill-long cluster-kill-long cluster-faults-long startup import-long people-long rivals-long engines engines-stop tools ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -60,6 +60,12 @@ soak: ## ten minutes of load, memory flat
 
 startup: ## start to ready with a million events waiting
 	$(GO) test -timeout 10m -count 1 -run 'TestStart' -v ./internal/proctest
+
+import-long: ## import 10 million refusals, with kills, and start again with them
+	MAILBEACON_IMPORT=10000000 $(GO) test -timeout 30m -count 1 -run 'TestImport' -v ./internal/proctest
+
+people-long: ## the table of choices at 10 million people: look-ups, growth, snapshot and start
+	MAILBEACON_PEOPLE=10000000 $(GO) test -timeout 10m -count 1 -run 'TestGrowth|TestSnapshotAndStart' -bench 'Look$$|Grow' -v ./internal/consent
 
 rivals-long: ## rival owners of a partition in ClickHouse, 100 kills of the engine for each protocol
 	MAILBEACON_KILLS=100 $(GO) test -timeout 30m -count 1 -run 'TestRivalsUnderKill' -v ./ingest/clickhouse

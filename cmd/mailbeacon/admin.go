@@ -14,6 +14,7 @@ import (
 	"mailbeacon/internal/api"
 	"mailbeacon/internal/client"
 	"mailbeacon/internal/config"
+	"mailbeacon/internal/consent"
 )
 
 func newAdminCommand(c *cli) *cobra.Command {
@@ -103,6 +104,8 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err := state.follower.CatchUp(ctx); err != nil {
 		return err
 	}
+	state.consentWriter = state.consentWriter.Archived(store)
+	ledger := consent.NewCopier(state.log, store, logger)
 	private, err := listenPrivate(ctx, cfg, dir)
 	if err != nil {
 		return err
@@ -111,6 +114,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 
 	metrics := newMetrics()
 	state.measure(metrics)
+	measureLedger(metrics, ledger)
 	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, func() []string { return adminNotReady(state, store) },
 		promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
 	if err != nil {
@@ -124,6 +128,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	startWebhook(work, metrics, hook)
 	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
 	work.Go("follow the control log", state.follower.Run)
+	work.Go("copy consent changes into the ledger", ledger.Run)
 	work.Serve("the API", func() error { return server.Serve(private) })
 	logger.Info("ready", "role", config.Admin, "admin", private.Addr().String(), "took", time.Since(began).Round(time.Millisecond))
 

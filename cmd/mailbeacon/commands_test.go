@@ -119,7 +119,17 @@ func TestCommands(t *testing.T) {
 		{"consent set ann@example.com --opens refused", "", 0, "in effect"},
 		{"consent set ann@example.com", "", 2, "name what was decided"},
 		{"consent set ann@example.com --opens maybe", "", 2, "opens"},
-		{"consent show ann@example.com", "", 0, "refused"},
+		{"consent show ann@example.com", "", 0, "opens unset -> refused"},
+		{"consent show ann@example.com", "", 0, "key:(admin.key)"},
+		{"consent export ann@example.com", "", 0, "mailbeacon consent receipt 1"},
+		{"consent import -", "subject,opens\nbob@example.com,refused\n", 0, "1 decisions recorded"},
+		{"consent import -", "subject,opens\nbob@example.com,refused\n", 0, "1 were recorded already"},
+		{"consent import -", "\ufeffSubject,Opens\r\n\"cem@example.com\",refused\r\ncem,refused\r\n", 1, "line 3: subject has no @"},
+		{"consent import -", "subject,opens,phone\nbob@example.com,refused,1\n", 2, "column phone"},
+		{"consent import -", `{"subject":"dan@example.com","clicks":"refused"}` + "\n", 0, "1 decisions recorded"},
+		{"consent import /nowhere.csv", "", 2, "/nowhere.csv"},
+		{"consent verify /nowhere", "", 2, "--public-key"},
+		{"keyring public", "", 0, "mailbeacon-receipt-key 1 "},
 		{"message render spring --to ann@example.com --html " + html, "", 0, "/c/"},
 		{"report spring", "", 0, "10 delivered"},
 		{"report spring --csv", "", 0, "delivered"},
@@ -177,7 +187,7 @@ func TestJSON(t *testing.T) {
 		"campaign add spring --json", "campaign list --json", "campaign show spring --json",
 		"link add spring https://example.com/ --json", "link list spring --json", "link set spring 1 https://example.com/b --json",
 		"delivery add spring --id one --delivered 1 --json", "consent set ann@example.com --clicks granted --json",
-		"consent show ann@example.com --json", "report spring --json", "key add mailer --json", "key list --json",
+		"consent show ann@example.com --json", "consent export ann@example.com", "keyring public --json", "report spring --json", "key add mailer --json", "key list --json",
 		"key revoke mailer --json", "keyring rotate --json", "keyring list --json", "keyring retire 1 --yes --json",
 		"doctor --json", "version --json",
 	} {
@@ -186,6 +196,47 @@ func TestJSON(t *testing.T) {
 			t.Errorf("%s: exit code %d, %q, %s", args, code, stdout, stderr)
 		}
 	}
+}
+
+// TestReceipt: what a change is answered with can be checked without a server, also once its key is retired.
+func TestReceipt(t *testing.T) {
+	b := serving(t)
+	dir := t.TempDir()
+	receipt, keys := filepath.Join(dir, "ann.receipt"), filepath.Join(dir, "receipts.pub")
+	do := func(want int, stdin string, args ...string) string {
+		t.Helper()
+		stdout, stderr, code := b.run(stdin, args...)
+		if code != want {
+			t.Fatalf("%v: exit code %d, want %d: %s%s", args, code, want, stdout, stderr)
+		}
+		return stdout
+	}
+	do(0, "", "consent", "set", "Ann@Example.com", "--opens", "refused", "--receipt", receipt)
+	do(0, "", "keyring", "rotate")
+	do(0, "", "keyring", "retire", "1", "--yes")
+	if err := os.WriteFile(keys, []byte(do(0, "", "keyring", "public")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(receipt)
+	if err != nil || strings.Contains(strings.ToLower(string(text)), "ann@") {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if said := do(0, "", "consent", "verify", receipt, "--public-key", keys); !strings.Contains(said, "verified: subject ") {
+		t.Error(said)
+	}
+	if said := do(0, string(text), "consent", "verify", "-", "--public-key", keys, "--json"); !strings.Contains(said, `"verified": true`) {
+		t.Error(said)
+	}
+	do(1, strings.Replace(string(text), "refused", "granted", 1), "consent", "verify", "-", "--public-key", keys)
+	do(2, "", "consent", "verify", receipt, "--public-key", receipt)
+	// The export has the receipt of every change, page's and import's too; by now under the other key.
+	var all struct {
+		History []struct{ Receipt string }
+	}
+	if err := json.Unmarshal([]byte(do(0, "", "consent", "export", "ann@example.com")), &all); err != nil || len(all.History) != 1 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	do(0, all.History[0].Receipt, "consent", "verify", "-", "--public-key", keys)
 }
 
 // TestDoctor looks at folders that are not well.

@@ -2,11 +2,16 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"mailbeacon/internal/api"
+	"mailbeacon/internal/consent"
+	"mailbeacon/internal/token"
 )
 
 // aboutAddresses is why "-" can stand for an address.
@@ -16,13 +21,14 @@ place reads it from stdin.`
 func newConsentCommand(c *cli) *cobra.Command {
 	cmd := group("consent", "Consent: who agreed to what, and how that came to be")
 	r := remoteFlags(cmd.PersistentFlags())
-	cmd.AddCommand(newConsentSet(c, r), newConsentShow(c, r), newConsentImport(c, r))
+	cmd.AddCommand(newConsentSet(c, r), newConsentShow(c, r), newConsentExport(c, r), newConsentImport(c, r), newConsentVerify(c, r))
 	return cmd
 }
 
 func newConsentSet(c *cli, r *remote) *cobra.Command {
 	var d api.Decision
 	var unsubscribed bool
+	var receipt string
 	cmd := &cobra.Command{
 		Use:   "set ADDRESS",
 		Short: "Record a person's decision",
@@ -51,6 +57,11 @@ func newConsentSet(c *cli, r *remote) *cobra.Command {
 			if err != nil {
 				return asUsage(err)
 			}
+			if receipt != "" {
+				if err := os.WriteFile(receipt, []byte(e.Receipt), 0o600); err != nil {
+					return fmt.Errorf("the decision is recorded; write the receipt: %w", err)
+				}
+			}
 			if r.json {
 				return c.printJSON(e)
 			}
@@ -69,6 +80,7 @@ func newConsentSet(c *cli, r *remote) *cobra.Command {
 	fs.BoolVar(&unsubscribed, "unsubscribed", false, "wants no more mail; --unsubscribed=false: is back")
 	fs.StringVar(&d.Source, "source", "command line", "how the decision came")
 	fs.StringVar(&d.TextVersion, "text-version", "", "which text the person was shown")
+	fs.StringVar(&receipt, "receipt", "", "write the signed receipt to a `FILE`, for the person; it holds no address")
 	return cmd
 }
 
@@ -105,14 +117,106 @@ func (c *cli) printChoices(p *api.Choices) error {
 	t := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(t, "subject\t%s\nopens\t%s\nclicks\t%s\nformat\t%s\nunsubscribed\t%s\n", p.Subject, p.Opens, p.Clicks, p.Format, yes(p.Unsubscribed))
 	if len(p.History) > 0 {
-		fmt.Fprintln(t, "\nTIME\tOPENS\tCLICKS\tFORMAT\tUNSUBSCRIBED\tSOURCE\tTEXT")
+		fmt.Fprintln(t, "\nTIME\tCHANGE\tSOURCE\tTEXT\tBY\tPOSITION")
 	}
-	for _, h := range p.History {
-		left := ""
-		if h.Unsubscribed != nil {
-			left = yes(*h.Unsubscribed)
-		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", h.Time.Format("2006-01-02 15:04:05 MST"), h.Opens, h.Clicks, h.Format, left, h.Source, h.TextVersion)
+	for i := range p.History {
+		h := &p.History[i]
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\n", h.Time.Format("2006-01-02 15:04:05 MST"), whatChanged(h), h.Source, h.TextVersion, h.By, h.Position)
 	}
 	return t.Flush()
+}
+
+// whatChanged is what a decision spoke of, before and after.
+func whatChanged(h *api.Event) string {
+	var said []string
+	add := func(speaks bool, name, before, after string) {
+		switch {
+		case !speaks:
+		case before == after:
+			said = append(said, name+" "+after+" (as before)")
+		default:
+			said = append(said, name+" "+before+" -> "+after)
+		}
+	}
+	add(h.Opens != "", "opens", h.Before.Opens, h.After.Opens)
+	add(h.Clicks != "", "clicks", h.Before.Clicks, h.After.Clicks)
+	add(h.Format != "", "format", h.Before.Format, h.After.Format)
+	add(h.Unsubscribed != nil, "unsubscribed", yes(h.Before.Unsubscribed), yes(h.After.Unsubscribed))
+	return strings.Join(said, ", ")
+}
+
+// exported is what consent export prints.
+type exported struct {
+	Format   string    `json:"format"`
+	Exported time.Time `json:"exported"`
+	api.Choices
+}
+
+func newConsentExport(c *cli, r *remote) *cobra.Command {
+	return &cobra.Command{
+		Use:   "export ADDRESS",
+		Short: "Print all that the ledger holds of a person, as JSON",
+		Long: `Print all that the ledger holds of a person, as JSON: what holds, every decision with what was before and
+after, and the signed receipt of each. It holds no address, but the person's number.
+
+` + aboutAddresses,
+		Example: "  mailbeacon consent export anna@example.com > anna.json",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			address, err := c.argument(args[0], "an address")
+			if err != nil {
+				return err
+			}
+			cl, err := c.connect(r)
+			if err != nil {
+				return err
+			}
+			defer cl.Close()
+			p, err := cl.ConsentReceipts(cmd.Context(), address)
+			if err != nil {
+				return asUsage(err)
+			}
+			return c.printJSON(exported{"mailbeacon consent export 1", time.Now().UTC().Truncate(time.Second), p})
+		},
+	}
+}
+
+func newConsentVerify(c *cli, r *remote) *cobra.Command {
+	var keys string
+	cmd := &cobra.Command{
+		Use:   "verify RECEIPT",
+		Short: "Check a receipt, without a server",
+		Long: `Check a receipt (a file, "-" is stdin) against the keys that mailbeacon keyring public prints, without a server.
+The exit code is 0 for a good one, and 1 for one of which anything was changed.`,
+		Example: "  mailbeacon consent verify anna.receipt --public-key receipts.pub",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if keys == "" {
+				return usagef("--public-key is missing: a file with what `mailbeacon keyring public` prints")
+			}
+			known, err := c.readFile(keys)
+			if err != nil {
+				return err
+			}
+			public, err := token.ParseReceiptKeys(string(known))
+			if err != nil {
+				return usage(fmt.Errorf("%s: %w", keys, err))
+			}
+			text, err := c.readFile(args[0])
+			if err != nil {
+				return err
+			}
+			got, err := consent.VerifyReceipt(string(text), public)
+			if err != nil {
+				return fmt.Errorf("not verified: %w", err)
+			}
+			if r.json {
+				return c.printJSON(map[string]any{"verified": true, "subject": fmt.Sprintf("%016x", got.Subject), "position": got.Position, "time": got.Time})
+			}
+			_, err = fmt.Fprintf(c.stdout, "verified: subject %016x, position %d, %s\n", got.Subject, got.Position, got.Time.Format("2006-01-02 15:04:05 MST"))
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&keys, "public-key", "", "the `FILE` with the verifying keys")
+	return cmd
 }

@@ -4,29 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"os"
-	"slices"
 	"strings"
-	"sync"
-	"unicode"
+	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"mailbeacon/internal/api"
 	"mailbeacon/internal/client"
 )
-
-// importWorkers is how many decisions are under way at once; those of one address stay in order.
-const importWorkers = 8
-
-// maxRefusals is how many lines that were refused are told one by one.
-const maxRefusals = 20
 
 func newConsentImport(c *cli, r *remote) *cobra.Command {
 	return &cobra.Command{
@@ -35,19 +25,24 @@ func newConsentImport(c *cli, r *remote) *cobra.Command {
 		Long: `Record decisions from a file ("-" is stdin). It holds one JSON object per line with the fields of
 POST /v1/consent, or CSV with the same names in its first line: subject (the address), and any of
 opens, clicks, format, unsubscribed (true or false), source, text_version. An empty cell stays as it is.
+Other columns are refused: what is not needed is not to be sent.
 
-Lines that can't be used are told by their number, and the rest is recorded; the exit code is 1 then.
-Importing the same file again changes nothing.`,
+Rows that can't be used are told by their number and the cause, and the rest is recorded; the exit code
+is 1 then. An import that was cut short, by a kill of this command or of the server, is taken up by
+importing the file again: what was recorded is known again, and is not recorded twice.`,
 		Example: "  mailbeacon consent import refusals.csv\n  mailbeacon consent import - < refusals.ndjson",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in := c.stdin
+			in, size := c.stdin, int64(0)
 			if args[0] != "-" {
 				f, err := os.Open(args[0])
 				if err != nil {
 					return usage(err)
 				}
 				defer f.Close()
+				if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
+					size = st.Size()
+				}
 				in = f
 			}
 			cl, err := c.connect(r)
@@ -55,245 +50,127 @@ Importing the same file again changes nothing.`,
 				return err
 			}
 			defer cl.Close()
-			return c.importConsent(cmd.Context(), r, cl, in)
+			return c.importConsent(cmd.Context(), r, cl, in, size)
 		},
 	}
 }
 
-// told is a decision of the file, or what is wrong with its line.
-type told struct {
-	line     int
-	decision api.Decision
-	err      error
+// counted counts what is read of a file.
+type counted struct {
+	io.Reader
+	n atomic.Int64
 }
 
-// importer records decisions side by side.
-type importer struct {
-	client *client.Client
-	mu     sync.Mutex
-	done   int
-	bad    []told // by line in the end
-	fatal  error
+func (f *counted) Read(p []byte) (int, error) {
+	n, err := f.Reader.Read(p)
+	f.n.Add(int64(n))
+	return n, err
 }
 
-func (c *cli) importConsent(ctx context.Context, r *remote, cl *client.Client, in io.Reader) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	im := &importer{client: cl}
-	queues := make([]chan told, importWorkers)
-	var workers sync.WaitGroup
-	for i := range queues {
-		queues[i] = make(chan told, 64)
-		workers.Go(func() {
-			for t := range queues[i] {
-				if im.record(ctx, t) != nil {
-					cancel()
-				}
-			}
-		})
+func (c *cli) importConsent(ctx context.Context, r *remote, cl *client.Client, in io.Reader, size int64) error {
+	file := &counted{Reader: in}
+	csv, whole, err := isCSV(file)
+	if err != nil {
+		return fmt.Errorf("read the file: %w", err)
 	}
-	seed := maphash.MakeSeed()
-	readErr := readDecisions(in, func(t told) error {
-		queue := queues[maphash.String(seed, strings.ToLower(strings.TrimSpace(t.decision.Subject)))%importWorkers]
-		select {
-		case queue <- t:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
+	type refusal struct {
+		Line  uint64 `json:"line"`
+		Error string `json:"error"`
+	}
+	refused := []refusal{}
+	bar := newBar(c.stderr, size)
+	sum, err := cl.ImportConsent(ctx, whole, csv, func(line api.Imported) {
+		switch {
+		case line.Error == "":
+			bar.draw(file.n.Load(), line.Line)
+		case r.json:
+			refused = append(refused, refusal{line.Line, line.Error})
+		default:
+			bar.clear()
+			fmt.Fprintf(c.stderr, "line %d: %s\n", line.Line, line.Error)
 		}
 	})
-	for _, q := range queues {
-		close(q)
+	bar.clear()
+	if err != nil {
+		return asUsage(err)
 	}
-	workers.Wait()
-	if im.fatal != nil {
-		readErr = im.fatal
+	if r.json {
+		err = c.printJSON(map[string]any{
+			"recorded": sum.Recorded, "stood": sum.Stood, "bad": sum.Bad, "effective": sum.Effective, "position": sum.Position, "refused": refused,
+		})
+	} else {
+		_, err = fmt.Fprintln(c.stdout, summed(&sum))
 	}
-	return errors.Join(readErr, c.tellImport(r, im))
-}
-
-// record sends one decision; the error is one that ends the import.
-func (im *importer) record(ctx context.Context, t told) error {
-	err := t.err
-	if err == nil {
-		_, err = im.client.SetConsent(ctx, t.decision)
-	}
-	var refused *client.Error
-	im.mu.Lock()
-	defer im.mu.Unlock()
-	switch {
-	case err == nil:
-		im.done++
-		return nil
-	case t.err != nil || errors.As(err, &refused) && (refused.Status == 400 || refused.Status == 422):
-		im.bad = append(im.bad, told{line: t.line, err: err})
-		return nil
-	}
-	if im.fatal == nil {
-		im.fatal = fmt.Errorf("line %d: %w", t.line, err)
+	if err == nil && sum.Bad > 0 {
+		err = fmt.Errorf("%d lines can't be used", sum.Bad)
 	}
 	return err
 }
 
-func (c *cli) tellImport(r *remote, im *importer) error {
-	slices.SortFunc(im.bad, func(a, b told) int { return a.line - b.line })
-	if r.json {
-		type refusal struct {
-			Line  int    `json:"line"`
-			Error string `json:"error"`
-		}
-		list := []refusal{}
-		for _, b := range im.bad {
-			list = append(list, refusal{b.line, reason(b.err)})
-		}
-		if err := c.printJSON(map[string]any{"recorded": im.done, "refused": list}); err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprintf(c.stdout, "%d decisions recorded\n", im.done)
-		for i, b := range im.bad {
-			if i == maxRefusals {
-				fmt.Fprintf(c.stderr, "... and %d more; --json lists all\n", len(im.bad)-i)
-				break
-			}
-			fmt.Fprintf(c.stderr, "line %d: %s\n", b.line, reason(b.err))
-		}
+func summed(sum *api.Imported) string {
+	said := []string{fmt.Sprintf("%d decisions recorded", sum.Recorded)}
+	if sum.Stood > 0 {
+		said = append(said, fmt.Sprintf("%d were recorded already", sum.Stood))
 	}
-	if len(im.bad) > 0 {
-		return fmt.Errorf("%d lines can't be used", len(im.bad))
+	if sum.Bad > 0 {
+		said = append(said, fmt.Sprintf("%d lines can't be used", sum.Bad))
 	}
-	return nil
+	if !sum.Effective {
+		said = append(said, "soon in effect")
+	}
+	return strings.Join(said, ", ")
 }
 
-// reason is an error in one line.
-func reason(err error) string {
-	var refused *client.Error
-	if errors.As(err, &refused) {
-		return refused.Detail
-	}
-	return err.Error()
-}
-
-// readDecisions reads either form and calls fn for every line that says something.
-func readDecisions(in io.Reader, fn func(told) error) error {
+// isCSV looks at a file's beginning, and returns all of it.
+func isCSV(in io.Reader) (csv bool, whole io.Reader, err error) {
 	b := bufio.NewReaderSize(in, 64<<10)
-	for {
-		r, _, err := b.ReadRune()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("read the file: %w", err)
-		}
-		if r == '\ufeff' {
-			continue
-		}
-		if err := b.UnreadRune(); err != nil {
-			return fmt.Errorf("read the file: %w", err)
-		}
-		if r == '{' || unicode.IsSpace(r) {
-			return readJSONLines(b, fn)
-		}
-		return readCSV(b, fn)
+	start, err := b.Peek(512)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, nil, err
 	}
+	start = bytes.TrimSpace(bytes.TrimPrefix(start, []byte("\ufeff")))
+	return len(start) > 0 && start[0] != '{', b, nil
 }
 
-func readJSONLines(in io.Reader, fn func(told) error) error {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 0, 4<<10), 64<<10)
-	for n := 1; lines.Scan(); n++ {
-		text := bytes.TrimSpace(lines.Bytes())
-		if len(text) == 0 {
-			continue
-		}
-		t := told{line: n}
-		d := json.NewDecoder(bytes.NewReader(text))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&t.decision); err != nil || d.More() {
-			t.err = errors.New("is not an object with the fields of POST /v1/consent")
-		}
-		if err := fn(t); err != nil {
-			return err
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("read the file: %w", err)
-	}
-	return nil
+// bar shows on a terminal how far something is; elsewhere it shows nothing.
+type bar struct {
+	out   io.Writer // nil: nowhere
+	size  int64     // 0: not known
+	began time.Time
+	drawn bool
 }
 
-func readCSV(in io.Reader, fn func(told) error) error {
-	rows := csv.NewReader(in)
-	rows.ReuseRecord = true
-	head, err := rows.Read()
-	if err != nil {
-		return fmt.Errorf("read the file's first line: %w", err)
-	}
-	columns := make([]func(*api.Decision, string) error, len(head))
-	subject := false
-	for i, name := range head {
-		name = strings.ToLower(strings.TrimSpace(name))
-		if columns[i] = columnOf(name); columns[i] == nil {
-			return usagef("column %d of the file is not one of subject, opens, clicks, format, unsubscribed, source, text_version", i+1)
-		}
-		subject = subject || name == "subject"
-	}
-	if !subject {
-		return usagef("the file has no column subject")
-	}
-	for {
-		row, err := rows.Read()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		var t told
-		var wrong *csv.ParseError
-		switch {
-		case err == nil:
-			t.line, _ = rows.FieldPos(0)
-		case errors.As(err, &wrong):
-			t.line, t.err = wrong.StartLine, wrong.Err
-		default:
-			return fmt.Errorf("read the file: %w", err)
-		}
-		for i := 0; i < len(row) && t.err == nil; i++ {
-			t.err = columns[i](&t.decision, strings.TrimSpace(row[i]))
-		}
-		if err := fn(t); err != nil {
-			return err
+const barWidth = 30
+
+func newBar(out io.Writer, size int64) *bar {
+	b := &bar{size: size, began: time.Now()}
+	if f, ok := out.(*os.File); ok {
+		if st, err := f.Stat(); err == nil && st.Mode()&os.ModeCharDevice != 0 {
+			b.out = out
 		}
 	}
+	return b
 }
 
-// columnOf says where a column goes; nil for an unknown one.
-func columnOf(name string) func(*api.Decision, string) error {
-	text := func(to func(*api.Decision) *string) func(*api.Decision, string) error {
-		return func(d *api.Decision, v string) error { *to(d) = v; return nil }
+func (b *bar) draw(read int64, rows uint64) {
+	if b.out == nil {
+		return
 	}
-	switch name {
-	case "subject":
-		return text(func(d *api.Decision) *string { return &d.Subject })
-	case "opens":
-		return text(func(d *api.Decision) *string { return &d.Opens })
-	case "clicks":
-		return text(func(d *api.Decision) *string { return &d.Clicks })
-	case "format":
-		return text(func(d *api.Decision) *string { return &d.Format })
-	case "source":
-		return text(func(d *api.Decision) *string { return &d.Source })
-	case "text_version":
-		return text(func(d *api.Decision) *string { return &d.TextVersion })
-	case "unsubscribed":
-		return func(d *api.Decision, v string) error {
-			switch v {
-			case "":
-			case "true", "false":
-				d.Unsubscribed = new(v == "true")
-			default:
-				return errors.New("unsubscribed is not true or false")
-			}
-			return nil
-		}
+	b.drawn = true
+	rate := float64(rows) / max(time.Since(b.began).Seconds(), 0.001)
+	if b.size <= 0 {
+		fmt.Fprintf(b.out, "\r\x1b[K%d rows, %.0f/s", rows, rate)
+		return
 	}
-	return nil
+	share := min(float64(read)/float64(b.size), 1)
+	full := int(share * barWidth)
+	fmt.Fprintf(b.out, "\r\x1b[K[%s%s] %3.0f %%  %d rows, %.0f/s", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), share*100, rows, rate)
+}
+
+// clear takes the bar away, for a line or the end.
+func (b *bar) clear() {
+	if b.drawn {
+		fmt.Fprint(b.out, "\r\x1b[K")
+		b.drawn = false
+	}
 }

@@ -22,7 +22,7 @@ func newKeyringCommand(c *cli) *cobra.Command {
 	dataFlag(cmd.PersistentFlags(), &k.data)
 	cmd.PersistentFlags().BoolVar(&k.json, "json", false, "print JSON")
 	cmd.PersistentFlags().StringVar(&k.file, "file", "", "the keyring `FILE`, where it is not that of a data folder")
-	cmd.AddCommand(k.create(), k.rotate(), k.list(), k.retire())
+	cmd.AddCommand(k.create(), k.rotate(), k.list(), k.retire(), k.public())
 	return cmd
 }
 
@@ -126,6 +126,40 @@ func (k *keyring) list() *cobra.Command {
 				fmt.Fprintf(t, "%d\t%s\t%s\n", key.ID, key.State, key.Created.Format("2006-01-02 15:04:05 MST"))
 			}
 			return t.Flush()
+		},
+	}
+}
+
+func (k *keyring) public() *cobra.Command {
+	return &cobra.Command{
+		Use:   "public",
+		Short: "Print the keys that consent receipts are verified with",
+		Long: `Print the keys that consent receipts are verified with, one a line: those of all keys that ever were, so that
+old receipts stay good. They are no secret. mailbeacon consent verify takes the file.`,
+		Example: "  mailbeacon keyring public > receipts.pub",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			ring, err := token.LoadKeyring(k.path())
+			if err != nil {
+				return err
+			}
+			if k.json {
+				type shown struct {
+					ID     uint8  `json:"id"`
+					Public []byte `json:"ed25519"`
+				}
+				all := []shown{}
+				for _, key := range ring.ReceiptKeys() {
+					all = append(all, shown{key.ID, key.Public})
+				}
+				return k.printJSON(all)
+			}
+			for _, key := range ring.ReceiptKeys() {
+				if _, err := fmt.Fprintln(k.stdout, key); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 }

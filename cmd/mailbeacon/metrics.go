@@ -9,6 +9,7 @@ import (
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/event"
 	"mailbeacon/ingest/spool"
+	"mailbeacon/internal/consent"
 	"mailbeacon/internal/control"
 	"mailbeacon/internal/edge"
 	"mailbeacon/internal/intake"
@@ -137,6 +138,20 @@ func measureControl(reg *prometheus.Registry, f *control.Follower) {
 			one(func() uint64 { return f.Stats().LogErrors })),
 		counter("control_snapshot_fails_total", "Control snapshots that could not be written.", nil,
 			one(func() uint64 { return f.Stats().SnapshotFails })),
+	)
+}
+
+func measureLedger(reg *prometheus.Registry, c *consent.Copier) {
+	reg.MustRegister(
+		gauge("ledger_copied", "Position of the last control record up to which consent changes stand in the ledger.", nil,
+			one(func() uint64 { return uint64(c.Stats().Copied) })),
+		gauge("ledger_failing", "1 while consent changes can't be copied into the ledger.", nil,
+			one(func() int {
+				if c.Stats().Failing {
+					return 1
+				}
+				return 0
+			})),
 	)
 }
 

@@ -194,7 +194,8 @@ func newAPI(cfg *config.Config, keys *keys, state *state, store aggregate.Store,
 	handler, err := api.New(api.Options{
 		Campaigns: state.campaigns, Writer: state.campaignWriter, Consent: state.consentWriter,
 		Minter: minter, Counts: store, Keys: keys.api, NotReady: notReady,
-		Metrics: metrics, Logger: logger, Version: version(),
+		Receipts: func() (uint8, func([]byte) []byte) { return keys.ring.Keyring().ReceiptSigner() },
+		Metrics:  metrics, Logger: logger, Version: version(),
 	})
 	if err != nil {
 		return nil, err

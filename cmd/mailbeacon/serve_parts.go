@@ -253,7 +253,7 @@ func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool
 		return nil, fmt.Errorf("setting preference-page: %w", err)
 	}
 	p.preferences, err = preferences.New(preferences.Options{
-		Tokens: ring, Choices: state.consent, Writer: state.consentWriter, Pages: pages,
+		Tokens: ring, Choices: state.consent, Writer: state.consentWriter.As("page"), Pages: pages,
 	})
 	if err != nil {
 		return nil, err

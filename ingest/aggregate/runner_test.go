@@ -521,7 +521,7 @@ func TestFoldsShareRoom(t *testing.T) {
 			}
 			most = max(most, held)
 		}
-		if bound := int64(max(room, folds*least) + folds*batch); most > bound || most < room {
+		if bound := max(room, folds*least) + int64(folds*batch); most > bound || most < room {
 			t.Errorf("%d events were held at once, and there is room for %d", most, bound)
 		}
 		time.Sleep(time.Hour)

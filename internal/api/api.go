@@ -37,7 +37,10 @@ type CampaignWriter interface {
 
 // Consent records and reads decisions; it may be called concurrently. See consent.Writer.
 type Consent interface {
-	Change(ctx context.Context, changes ...consent.Change) (pos control.Position, effective bool, err error)
+	Record(ctx context.Context, c consent.Change) (r consent.Recorded, effective bool, err error)
+	Import(ctx context.Context, changes []consent.Change) (pos control.Position, stood int, err error)
+	Settle(ctx context.Context) error
+	Effective(ctx context.Context, pos control.Position) bool
 	Lookup(ctx context.Context, subject uint64) (consent.Person, error)
 	Changes(ctx context.Context, after control.Position, fn func(consent.Recorded) error) (control.Position, error)
 }
@@ -51,8 +54,9 @@ type Minter interface {
 
 // Authorizer knows the keys. It may be called concurrently.
 type Authorizer interface {
-	// Allow says whether a key opens the API, in a time that tells nothing of how near it came.
-	Allow(key string) bool
+	// Allow says whether a key opens the API, and what it is called, in a time that tells nothing of
+	// how near it came.
+	Allow(key string) (name string, ok bool)
 }
 
 // Options are what an API is made of. All but Logger and Version are needed.
@@ -63,6 +67,8 @@ type Options struct {
 	Minter    Minter
 	Counts    aggregate.Reader // what reports are made of
 	Keys      Authorizer
+	// Receipts is the key that receipts are signed with at the moment. It may be called concurrently.
+	Receipts func() (key uint8, sign func(text []byte) []byte)
 	// NotReady says, each in a sentence, why no traffic should come here; nothing if it may. It may
 	// be called concurrently.
 	NotReady func() []string
@@ -86,6 +92,8 @@ func (o *Options) check() error {
 		return errors.New("api: no counts")
 	case o.Keys == nil:
 		return errors.New("api: no keys")
+	case o.Receipts == nil:
+		return errors.New("api: no key for receipts")
 	case o.NotReady == nil:
 		return errors.New("api: no readiness")
 	case o.Metrics == nil:

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"mailbeacon/internal/consent"
 	"mailbeacon/internal/control"
 	"mailbeacon/internal/subject"
@@ -29,21 +31,51 @@ type Effect struct {
 	Subject   string `json:"subject" doc:"the person's number, 16 hex digits"`
 	Position  uint64 `json:"position" doc:"where it stands in the control log"`
 	Effective bool   `json:"effective" doc:"no later event is counted against it; false: recorded, and soon will be"`
+	Receipt   string `json:"receipt" doc:"what was recorded, signed, as text; mailbeacon consent verify checks it"`
 }
 
 // Who asks for a person.
 type Who struct {
-	Subject string `json:"subject" doc:"the person's address" example:"anna@example.com"`
+	Subject  string `json:"subject" doc:"the person's address" example:"anna@example.com"`
+	Receipts bool   `json:"receipts,omitempty" doc:"give the receipt of every decision too"`
 }
 
 // Choices are what holds for a person.
 type Choices struct {
-	Subject      string   `json:"subject" doc:"the person's number, 16 hex digits"`
-	Opens        string   `json:"opens" enum:"unset,granted,refused"`
-	Clicks       string   `json:"clicks" enum:"unset,granted,refused"`
-	Format       string   `json:"format" enum:"unset,html,plain"`
-	Unsubscribed bool     `json:"unsubscribed"`
-	History      []Change `json:"history" doc:"oldest first" nullable:"false"`
+	Subject      string  `json:"subject" doc:"the person's number, 16 hex digits"`
+	Opens        string  `json:"opens" enum:"unset,granted,refused"`
+	Clicks       string  `json:"clicks" enum:"unset,granted,refused"`
+	Format       string  `json:"format" enum:"unset,html,plain"`
+	Unsubscribed bool    `json:"unsubscribed"`
+	History      []Event `json:"history" doc:"oldest first" nullable:"false"`
+}
+
+// Held is what held for a person at a moment.
+type Held struct {
+	Opens        string `json:"opens" enum:"unset,granted,refused"`
+	Clicks       string `json:"clicks" enum:"unset,granted,refused"`
+	Format       string `json:"format" enum:"unset,html,plain"`
+	Unsubscribed bool   `json:"unsubscribed"`
+}
+
+func showHeld(c consent.Choice) Held {
+	return Held{Opens: c.Opens.String(), Clicks: c.Clicks.String(), Format: c.Format.String(), Unsubscribed: c.Unsubscribed}
+}
+
+// Event is a decision in a person's history: what was said, and what that changed.
+type Event struct {
+	Position     uint64    `json:"position"`
+	Time         time.Time `json:"time"`
+	Opens        string    `json:"opens,omitempty"`
+	Clicks       string    `json:"clicks,omitempty"`
+	Format       string    `json:"format,omitempty"`
+	Unsubscribed *bool     `json:"unsubscribed,omitempty"`
+	Source       string    `json:"source,omitempty"`
+	TextVersion  string    `json:"text_version,omitempty"`
+	By           string    `json:"by,omitempty" doc:"page, or key: and the name of the API key"`
+	Before       Held      `json:"before" doc:"what held before"`
+	After        Held      `json:"after" doc:"what holds since"`
+	Receipt      string    `json:"receipt,omitempty"`
 }
 
 // Change is a decision as it stands in the ledger.
@@ -57,12 +89,14 @@ type Change struct {
 	Unsubscribed *bool     `json:"unsubscribed,omitempty"`
 	Source       string    `json:"source,omitempty"`
 	TextVersion  string    `json:"text_version,omitempty"`
+	By           string    `json:"by,omitempty" doc:"page, or key: and the name of the API key"`
+	More         bool      `json:"more,omitempty" doc:"the next line has the same position: this one is not whole yet, and after= it would leave something out"`
 }
 
 func showChange(r *consent.Recorded) Change {
 	c := Change{
 		Position: uint64(r.Position), Time: r.Time.UTC(), Subject: subject.Number(r.Subject).String(),
-		Unsubscribed: r.Unsubscribed, Source: r.Source, TextVersion: r.TextVersion,
+		Unsubscribed: r.Unsubscribed, Source: r.Source, TextVersion: r.TextVersion, By: r.By, More: r.More,
 	}
 	if r.Opens != consent.Unset {
 		c.Opens = r.Opens.String()
@@ -89,8 +123,10 @@ func (a *API) routeConsent() {
 	op := streamOperation("list-consent-changes", http.MethodGet, "/v1/consent/changes",
 		"Feed of decisions",
 		"Every decision after a position, by subject number, one JSON object per line, for mailers that keep lists of their own. "+
-			"It ends at the present end of the log; the trailer Mailbeacon-Next is the position to go on from.")
-	a.stream(op, streamDoc{out: new(Change), query: &changesQuery}, a.changes)
+			"It ends at the present end of the log, or soon after as many lines as limit says; the trailer Mailbeacon-Next is the "+
+			"position to go on from. Whoever was cut off goes on from the last line without \"more\".")
+	a.stream(op, streamDoc{out: new(Change), query: []*huma.Param{&changesQuery, &limitQuery}}, a.changes)
+	a.routeImport()
 }
 
 func (a *API) setConsent(ctx context.Context, in *struct{ RawBody []byte }) (*answer[Effect], error) {
@@ -98,7 +134,7 @@ func (a *API) setConsent(ctx context.Context, in *struct{ RawBody []byte }) (*an
 	if err != nil {
 		return nil, err
 	}
-	c := consent.Change{Unsubscribed: b.Unsubscribed, Source: b.Source, TextVersion: b.TextVersion}
+	c := consent.Change{Unsubscribed: b.Unsubscribed, Source: b.Source, TextVersion: b.TextVersion, By: broughtBy(ctx)}
 	if c.Subject, err = a.o.Minter.Subject(b.Subject); err != nil {
 		return nil, err
 	}
@@ -111,11 +147,11 @@ func (a *API) setConsent(ctx context.Context, in *struct{ RawBody []byte }) (*an
 	if c.Format, err = consent.ParseFormat(b.Format); err != nil {
 		return nil, wrongField("format", err.Error())
 	}
-	pos, effective, err := a.o.Consent.Change(ctx, c)
+	r, effective, err := a.o.Consent.Record(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return &answer[Effect]{Effect{subject.Number(c.Subject).String(), uint64(pos), effective}}, nil
+	return &answer[Effect]{Effect{subject.Number(c.Subject).String(), uint64(r.Position), effective, r.Receipt(a.o.Receipts())}}, nil
 }
 
 func (a *API) lookUp(ctx context.Context, in *struct{ RawBody []byte }) (*answer[Choices], error) {
@@ -133,35 +169,52 @@ func (a *API) lookUp(ctx context.Context, in *struct{ RawBody []byte }) (*answer
 	}
 	out := Choices{
 		Subject: subject.Number(number).String(), Opens: p.Choice.Opens.String(), Clicks: p.Choice.Clicks.String(),
-		Format: p.Choice.Format.String(), Unsubscribed: p.Choice.Unsubscribed, History: []Change{},
+		Format: p.Choice.Format.String(), Unsubscribed: p.Choice.Unsubscribed, History: []Event{},
 	}
 	for i := range p.History {
-		out.History = append(out.History, showChange(&p.History[i]))
+		r := &p.History[i]
+		c := showChange(r)
+		e := Event{
+			Position: c.Position, Time: c.Time, Opens: c.Opens, Clicks: c.Clicks, Format: c.Format, Unsubscribed: c.Unsubscribed,
+			Source: c.Source, TextVersion: c.TextVersion, By: c.By, Before: showHeld(r.Before), After: showHeld(r.After),
+		}
+		if b.Receipts {
+			e.Receipt = r.Receipt(a.o.Receipts())
+		}
+		out.History = append(out.History, e)
 	}
 	return &answer[Choices]{out}, nil
 }
 
+// errEnough ends the feed at its limit.
+var errEnough = errors.New("as many lines as were asked for")
+
 // changes streams the feed.
 func (a *API) changes(ctx context.Context, x *exchange) error {
-	var after uint64
+	asked := map[string]uint64{"after": 0, "limit": 0}
 	for name, values := range x.request.URL.Query() {
-		n, err := strconv.ParseUint(values[0], 10, 64)
-		switch {
-		case name != "after":
-			return newProblem(http.StatusUnprocessableEntity, "after is the only parameter", Field{"query", "has an unknown parameter"})
-		case err != nil || len(values) != 1:
-			return newProblem(http.StatusUnprocessableEntity, "after is not a position", Field{"query.after", "is not a whole number from 0"})
+		if _, known := asked[name]; !known {
+			return newProblem(http.StatusUnprocessableEntity, "after and limit are the only parameters", Field{"query", "has an unknown parameter"})
 		}
-		after = n
+		n, err := strconv.ParseUint(values[0], 10, 64)
+		if err != nil || len(values) != 1 {
+			return newProblem(http.StatusUnprocessableEntity, name+" is not a number", Field{"query." + name, "is not a whole number from 0"})
+		}
+		asked[name] = n
 	}
-	next, err := a.o.Consent.Changes(ctx, control.Position(after), func(r consent.Recorded) error {
+	lines, within := uint64(0), false
+	next, err := a.o.Consent.Changes(ctx, control.Position(asked["after"]), func(r consent.Recorded) error {
+		if lines++; asked["limit"] != 0 && lines > asked["limit"] && !within {
+			return errEnough
+		}
+		within = r.More // a position is told of wholly
 		line, err := json.Marshal(showChange(&r))
 		if err != nil {
 			return err
 		}
 		return x.line(line)
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errEnough) {
 		return errors.Join(err, x.flush())
 	}
 	x.trailer("Mailbeacon-Next", uint64(next))

@@ -104,13 +104,19 @@ func (a *API) operation(method, path string) *huma.Operation {
 
 // streamDoc is what the document says of a stream beyond its operation.
 type streamDoc struct {
-	in, out any // types of a line; in nil for none
-	query   *huma.Param
+	in, out any  // types of a line; in nil for none
+	csv     bool // in may come as CSV too
+	query   []*huma.Param
 	errors  []int
 }
 
 var changesQuery = huma.Param{
 	Name: "after", In: "query", Description: "show what comes after this position",
+	Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: new(float64)},
+}
+
+var limitQuery = huma.Param{
+	Name: "limit", In: "query", Description: "end after about so many lines; 0 for all. A position is always told of wholly, which may be 8192 lines more",
 	Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: new(float64)},
 }
 
@@ -134,14 +140,16 @@ func (a *API) documentStream(op *huma.Operation, doc streamDoc) {
 			Content: map[string]*huma.MediaType{ndjsonType: {Schema: a.schema(doc.in)}},
 		}
 	}
+	if doc.csv {
+		op.Metadata[mediaTypes] = append(op.Metadata[mediaTypes].([]string), csvType)
+		op.RequestBody.Content[csvType] = &huma.MediaType{Schema: a.schema(nil)}
+	}
 	if strings.Contains(op.Path, "{name}") {
 		op.Parameters = append(op.Parameters, &huma.Param{
 			Name: "name", In: "path", Required: true, Description: "the campaign's name", Schema: &huma.Schema{Type: huma.TypeString},
 		})
 	}
-	if doc.query != nil {
-		op.Parameters = append(op.Parameters, doc.query)
-	}
+	op.Parameters = append(op.Parameters, doc.query...)
 	a.huma.OpenAPI().AddOperation(op)
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -29,6 +30,7 @@ const (
 const (
 	jsonType   = "application/json"
 	ndjsonType = "application/x-ndjson"
+	csvType    = "text/csv"
 )
 
 // ServeHTTP is the way of every request: logged, let in by its key, and handed to its route. Every
@@ -52,7 +54,8 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = rc.SetWriteDeadline(start.Add(answerPatience))
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 
-	if needsKey(r.URL.Path) && !a.authorized(r) {
+	key, ok := a.authorized(r)
+	if needsKey(r.URL.Path) && !ok {
 		out.Header().Set("WWW-Authenticate", `Bearer realm="mailbeacon"`)
 		newProblem(http.StatusUnauthorized, "a key is needed: send the header \"Authorization: Bearer KEY\"; `mailbeacon key add` makes one").write(out)
 		return
@@ -61,8 +64,17 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		notRouted(out, r, handler)
 		return
 	}
-	a.mux.ServeHTTP(out, r)
+	a.mux.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), keyNamed{}, key)))
 	out.finished = true
+}
+
+// keyNamed is where a request's context holds the name of its key.
+type keyNamed struct{}
+
+// broughtBy is how the ledger names whoever sent a request.
+func broughtBy(ctx context.Context) string {
+	name, _ := ctx.Value(keyNamed{}).(string)
+	return "key:" + name
 }
 
 // open are the addresses that need no key.
@@ -70,9 +82,13 @@ var open = []string{"/healthz", "/readyz", "/metrics", "/openapi.json"}
 
 func needsKey(path string) bool { return strings.HasPrefix(path, "/v1/") || path == "/v1" }
 
-func (a *API) authorized(r *http.Request) bool {
+// authorized says whether a request has a good key, and which.
+func (a *API) authorized(r *http.Request) (name string, ok bool) {
 	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	return strings.EqualFold(scheme, "Bearer") && a.o.Keys.Allow(strings.TrimSpace(key))
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", false
+	}
+	return a.o.Keys.Allow(strings.TrimSpace(key))
 }
 
 // isRedirect says whether the mux would answer by sending elsewhere: paths are to be written right.

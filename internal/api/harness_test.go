@@ -95,7 +95,8 @@ func newHouse(t testing.TB) *house {
 	must(t, err)
 	h.api, err = api.New(api.Options{
 		Campaigns: registry, Writer: writer, Consent: consent.NewWriter(controlLog, follower, table), Minter: minter,
-		Counts: h.counts, Keys: keys, NotReady: func() []string { return h.notReady },
+		Receipts: func() (uint8, func([]byte) []byte) { return h.ring.Keyring().ReceiptSigner() },
+		Counts:   h.counts, Keys: keys, NotReady: func() []string { return h.notReady },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "mailbeacon_up 1\n") }),
 		Logger:  slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})

@@ -218,8 +218,17 @@ type Keys struct {
 	looked  time.Time
 	stamp   string // what the files looked like when they were read
 	failing bool
-	hashes  [][sha256.Size]byte
+	hashes  []namedHash
 }
+
+// namedHash is a key that opens the API, and what it is called.
+type namedHash struct {
+	name string
+	hash [sha256.Size]byte
+}
+
+// adminKeyName is what the data folder's own key is called. No other key can have the name.
+const adminKeyName = "(admin.key)"
 
 const keysLag = time.Second
 
@@ -235,7 +244,7 @@ func LoadKeys(dir string, logger *slog.Logger) (*Keys, error) {
 	return k, err
 }
 
-func (k *Keys) read() ([][sha256.Size]byte, error) {
+func (k *Keys) read() ([]namedHash, error) {
 	admin, err := ReadAdminKey(k.dir)
 	if err != nil {
 		return nil, err
@@ -244,13 +253,13 @@ func (k *Keys) read() ([][sha256.Size]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	hashes := [][sha256.Size]byte{hashKey(admin)}
+	hashes := []namedHash{{adminKeyName, hashKey(admin)}}
 	for _, key := range keys {
 		var h [sha256.Size]byte
 		if _, err := hex.Decode(h[:], []byte(key.Hash)); err != nil {
 			return nil, fmt.Errorf("read keys: %w", err)
 		}
-		hashes = append(hashes, h)
+		hashes = append(hashes, namedHash{key.Name, h})
 	}
 	return hashes, nil
 }
@@ -270,16 +279,20 @@ func stampOf(dir string) string {
 }
 
 // Allow implements Authorizer. Where the files can't be read any more, what was read last holds.
-func (k *Keys) Allow(key string) bool {
+func (k *Keys) Allow(key string) (name string, ok bool) {
 	given := hashKey(key)
 	allowed := 0
 	for _, h := range k.current() {
-		allowed |= subtle.ConstantTimeCompare(given[:], h[:])
+		same := subtle.ConstantTimeCompare(given[:], h.hash[:])
+		if same == 1 {
+			name = h.name
+		}
+		allowed |= same
 	}
-	return allowed == 1
+	return name, allowed == 1
 }
 
-func (k *Keys) current() [][sha256.Size]byte {
+func (k *Keys) current() []namedHash {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if time.Since(k.looked) < keysLag {

@@ -98,7 +98,7 @@ func TestKeysFollowTheirFiles(t *testing.T) {
 		allowed := func(key string, want bool) {
 			t.Helper()
 			time.Sleep(1100 * time.Millisecond)
-			if keys.Allow(key) != want {
+			if _, ok := keys.Allow(key); ok != want {
 				t.Errorf("allowed: %v", !want)
 			}
 		}

@@ -156,6 +156,35 @@ func (c *Client) Consent(ctx context.Context, address string) (api.Choices, erro
 	return send[api.Choices](ctx, c, http.MethodPost, "/v1/consent/lookup", api.Who{Subject: address})
 }
 
+// ConsentReceipts is Consent with the receipt of every decision.
+func (c *Client) ConsentReceipts(ctx context.Context, address string) (api.Choices, error) {
+	return send[api.Choices](ctx, c, http.MethodPost, "/v1/consent/lookup", api.Who{Subject: address, Receipts: true})
+}
+
+// ImportConsent sends a file of decisions, CSV or one JSON object per line, and calls fn for each line of the
+// answer as it comes. It returns the last, which sums up. An answer that was cut short is an error.
+func (c *Client) ImportConsent(ctx context.Context, in io.Reader, csv bool, fn func(api.Imported)) (api.Imported, error) {
+	mediaType := "application/x-ndjson"
+	if csv {
+		mediaType = "text/csv"
+	}
+	// In a wrapper: what is sent may be a file or a pipe, which stays the caller's to close.
+	resp, err := c.do(ctx, http.MethodPost, "/v1/consent/import", mediaType, struct{ io.Reader }{in})
+	if err != nil {
+		return api.Imported{}, err
+	}
+	defer resp.Body.Close()
+	var last api.Imported
+	for d := json.NewDecoder(resp.Body); !last.Done; {
+		last = api.Imported{}
+		if err := d.Decode(&last); err != nil {
+			return api.Imported{}, fmt.Errorf("the import was cut short; what was recorded stays, and importing the file again goes on from there: %w", err)
+		}
+		fn(last)
+	}
+	return last, nil
+}
+
 // Report shows what is known of a campaign.
 func (c *Client) Report(ctx context.Context, campaign string) (*report.Report, error) {
 	r, err := get[report.Report](ctx, c, campaignPath(campaign, "/report"))

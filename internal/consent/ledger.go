@@ -15,6 +15,24 @@ type Recorded struct {
 	Position control.Position // of its last record
 	Time     time.Time
 	Change
+	// More: the next decision has the same position, since an import put them into one record.
+	More bool
+	// Before and After are what held around it. Only Lookup knows them.
+	Before, After Choice
+}
+
+// Archive is an append-only copy of the log's consent records, for a log that drops what is old. All
+// methods may be called concurrently, by many processes. Entries that are returned are the caller's.
+type Archive interface {
+	// End is the position of the last entry in the archive, 0 for none. All before it are there.
+	End(ctx context.Context) (control.Position, error)
+	// Add adds entries that follow End as it was, all or none, durably. subjects[i] are those that
+	// entries[i] speaks of. Adding again what is there changes nothing.
+	Add(ctx context.Context, entries []control.Entry, subjects [][]uint64) error
+	// Of returns the entries that speak of a person, by position, each once.
+	Of(ctx context.Context, subject uint64) ([]control.Entry, error)
+	// Read returns up to max entries after a position, in order, each once.
+	Read(ctx context.Context, after control.Position, max int) ([]control.Entry, error)
 }
 
 // Person is all that the ledger holds of somebody.
@@ -24,22 +42,22 @@ type Person struct {
 	History []Recorded // oldest first
 }
 
-// Lookup reads the ledger of one person. The choice is the one that the history leads to.
+// Lookup reads the ledger of one person. The choice is the one that the history leads to. Of an
+// import it reads the records of all people.
 func (w *Writer) Lookup(ctx context.Context, subject uint64) (Person, error) {
 	if subject == 0 {
 		return Person{}, &control.InvalidError{Field: "subject", Reason: "is missing"}
 	}
-	var entries []control.Entry
-	for _, f := range fields {
-		es, err := w.log.History(ctx, control.KindConsent, keyOf(subject, f))
-		if err != nil {
-			return Person{}, fmt.Errorf("read the consent ledger: %w", err)
-		}
-		entries = append(entries, es...)
+	entries, err := w.entriesOf(ctx, subject)
+	if err != nil {
+		return Person{}, fmt.Errorf("read the consent ledger: %w", err)
 	}
-	slices.SortFunc(entries, func(a, b control.Entry) int { return cmp.Compare(a.Position, b.Position) })
 	p := Person{Subject: subject}
-	g := gather{emit: func(r Recorded) error {
+	g := gather{only: subject, emit: func(r Recorded) error {
+		r.Before = p.Choice
+		r.After = r.after(p.Choice)
+		r.More = false // what follows is somebody else's
+		p.Choice = r.After
 		p.History = append(p.History, r)
 		return nil
 	}}
@@ -48,18 +66,75 @@ func (w *Writer) Lookup(ctx context.Context, subject uint64) (Person, error) {
 			return Person{}, err
 		}
 	}
-	if err := g.flush(); err != nil {
-		return Person{}, err
+	return p, g.flush()
+}
+
+// entriesOf are the entries that speak, or may speak, of a person, by position.
+func (w *Writer) entriesOf(ctx context.Context, subject uint64) (all []control.Entry, err error) {
+	if w.archive != nil {
+		return w.archived(ctx, subject)
 	}
-	for i := range p.History {
-		p.Choice = p.History[i].after(p.Choice)
+	for _, f := range fields {
+		es, err := w.log.History(ctx, control.KindConsent, keyOf(subject, f))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, es...)
 	}
-	return p, nil
+	for _, at := range w.table.bulks.positions() {
+		es, err := w.log.Read(ctx, at-1, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(es) == 1 && speaksOf(&es[0], subject) {
+			all = append(all, es[0])
+		}
+	}
+	slices.SortFunc(all, func(a, b control.Entry) int { return cmp.Compare(a.Position, b.Position) })
+	return all, nil
+}
+
+// archived is what the archive has of a person, and what the log has that was not copied yet.
+func (w *Writer) archived(ctx context.Context, subject uint64) ([]control.Entry, error) {
+	end, err := w.archive.End(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := w.archive.Of(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	if n := len(all); n > 0 {
+		end = max(end, all[n-1].Position)
+	}
+	for {
+		es, err := w.log.Read(ctx, end, feedBatch)
+		if err != nil || len(es) == 0 {
+			return all, err
+		}
+		for i := range es {
+			if end = es[i].Position; es[i].Kind == control.KindConsent && speaksOf(&es[i], subject) {
+				all = append(all, es[i])
+			}
+		}
+	}
+}
+
+// speaksOf says whether a consent entry has something of a person.
+func speaksOf(e *control.Entry, subject uint64) bool {
+	if !isBulk(e.Key) {
+		c, _ := parse(e) // what can't be read is a refusal, and was reported by the fold
+		return c.Subject == subject
+	}
+	found := false
+	_ = parseBulk(e, func(c *Change) { found = found || c.Subject == subject }) // as above
+	return found
 }
 
 // Changes calls fn with every decision recorded after a position and up to the log's present end,
 // in order, and returns the position to go on from; fn's error ends it and is returned. It holds a
-// bounded part of the log, however long that is.
+// bounded part of the log, however long that is. Where fn ends it at a decision with More, that
+// position will come again.
 func (w *Writer) Changes(ctx context.Context, after control.Position, fn func(Recorded) error) (control.Position, error) {
 	head, err := w.log.Head(ctx)
 	if err != nil {
@@ -70,11 +145,13 @@ func (w *Writer) Changes(ctx context.Context, after control.Position, fn func(Re
 		if err := fn(r); err != nil {
 			return err
 		}
-		done = r.Position
+		if !r.More {
+			done = r.Position
+		}
 		return nil
 	}}
 	for at := after; at < head; {
-		entries, err := w.log.Read(ctx, at, feedBatch)
+		entries, err := w.recorded(ctx, at)
 		if err != nil {
 			return done, fmt.Errorf("read the consent ledger: %w", err)
 		}
@@ -101,13 +178,29 @@ func (w *Writer) Changes(ctx context.Context, after control.Position, fn func(Re
 	return max(after, head), nil
 }
 
-// gather puts the records of one decision, one per field and side by side, together again.
+// recorded reads on after a position: the archive's entries as far as it goes, then the log's.
+func (w *Writer) recorded(ctx context.Context, after control.Position) ([]control.Entry, error) {
+	if w.archive != nil {
+		es, err := w.archive.Read(ctx, after, feedBatch)
+		if err != nil || len(es) > 0 {
+			return es, err
+		}
+	}
+	return w.log.Read(ctx, after, feedBatch)
+}
+
+// gather puts the records of one decision, one per field and side by side, together again, and takes
+// bulk records apart.
 type gather struct {
 	emit func(Recorded) error
+	only uint64   // of a bulk: 0 for everybody
 	held Recorded // Subject 0: none
 }
 
 func (g *gather) add(e *control.Entry) error {
+	if isBulk(e.Key) {
+		return g.bulk(e)
+	}
 	c, _ := parse(e) // what can't be read is a refusal, and was reported by the fold
 	if c.Subject == 0 {
 		return nil
@@ -124,6 +217,28 @@ func (g *gather) add(e *control.Entry) error {
 	return nil
 }
 
+func (g *gather) bulk(e *control.Entry) error {
+	if err := g.flush(); err != nil {
+		return err
+	}
+	var err error
+	one := Recorded{Position: e.Position, Time: e.Time}
+	next := func(more bool) {
+		if one.Subject != 0 && err == nil {
+			one.More = more
+			err = g.emit(one)
+		}
+	}
+	_ = parseBulk(e, func(c *Change) { // what can't be read was reported by the fold
+		if g.only == 0 || c.Subject == g.only {
+			next(true)
+			one.Change = *c
+		}
+	})
+	next(false)
+	return err
+}
+
 func (g *gather) flush() error {
 	if g.held.Subject == 0 {
 		return nil
@@ -134,10 +249,10 @@ func (g *gather) flush() error {
 }
 
 // joins says whether a record belongs to the decision before it: the next position, the same
-// person, time, source and text, and a field that it does not speak of yet.
+// person, time, source and text, brought by the same, and a field that it does not speak of yet.
 func (r *Recorded) joins(c *Change, e *control.Entry) bool {
 	return r.Subject == c.Subject && r.Position+1 == e.Position && r.Time.Equal(e.Time) &&
-		r.Source == c.Source && r.TextVersion == c.TextVersion &&
+		r.Source == c.Source && r.TextVersion == c.TextVersion && r.By == c.By &&
 		(r.Opens == Unset || c.Opens == Unset) && (r.Clicks == Unset || c.Clicks == Unset) &&
 		(r.Format == FormatUnset || c.Format == FormatUnset) && (r.Unsubscribed == nil || c.Unsubscribed == nil)
 }

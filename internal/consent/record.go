@@ -17,6 +17,7 @@ import (
 const (
 	MaxSource      = 64
 	MaxTextVersion = 64
+	MaxBy          = 80
 )
 
 // Change is one decision of a person. Fields that are unset or nil stay as they are.
@@ -30,6 +31,8 @@ type Change struct {
 	// which text the person was shown: printable, at most 64 bytes each, without "@".
 	Source      string
 	TextVersion string
+	// By is who brought it: "page", or "key:" and the API key's name. It never is a key itself.
+	By string
 }
 
 // Check says with a *control.InvalidError what is wrong with c.
@@ -47,6 +50,9 @@ func (c *Change) Check() error {
 		return &control.InvalidError{Field: "change", Reason: "changes nothing: give opens, clicks, format or unsubscribed"}
 	}
 	if err := checkWord("source", c.Source, MaxSource); err != nil {
+		return err
+	}
+	if err := checkWord("by", c.By, MaxBy); err != nil {
 		return err
 	}
 	return checkWord("text_version", c.TextVersion, MaxTextVersion)
@@ -90,6 +96,7 @@ type body struct {
 	Value       string `json:"value"`
 	Source      string `json:"source,omitempty"`
 	TextVersion string `json:"text_version,omitempty"`
+	By          string `json:"by,omitempty"`
 }
 
 func keyOf(subject uint64, f field) string { return fmt.Sprintf("%016x/%s", subject, f) }
@@ -121,7 +128,7 @@ func parse(e *control.Entry) (Change, error) {
 	if json.Unmarshal(e.Body, &b) != nil {
 		return refusal(subject, f), errors.New("consent record taken as a refusal: its body is not of the right form")
 	}
-	c := Change{Subject: subject, Source: b.Source, TextVersion: b.TextVersion}
+	c := Change{Subject: subject, Source: b.Source, TextVersion: b.TextVersion, By: b.By}
 	switch f {
 	case fieldOpens:
 		c.Opens, err = ParseState(b.Value)
@@ -182,7 +189,7 @@ func (c *Change) records(now time.Time) ([]control.Record, error) {
 		if !ok {
 			continue
 		}
-		b, err := json.Marshal(body{Value: value, Source: c.Source, TextVersion: c.TextVersion})
+		b, err := json.Marshal(body{Value: value, Source: c.Source, TextVersion: c.TextVersion, By: c.By})
 		if err != nil {
 			return nil, fmt.Errorf("encode a consent record: %w", err)
 		}

@@ -10,19 +10,20 @@ import (
 )
 
 // Table is what everybody chose, folded from the control log (it is a control.Folder), in at most
-// 16 bytes a person once there are some hundred thousand; while it grows, the next table stands beside
-// it for a moment. Look, Verdict, Attributed, Plan, Len and Bytes may be called concurrently with
+// 16 bytes a person once there are some hundred thousand. It grows in small parts, and nobody who looks
+// waits for that. Look, Verdict, Attributed, Plan, Len and Bytes may be called concurrently with
 // everything and do not allocate. Apply, Snapshot and Restore are the Follower's.
 type Table struct {
 	basis Basis
 	slots atomic.Pointer[slots]
 	count atomic.Uint64
+	bulks bulks
 }
 
 // NewTable makes an empty table for a basis.
 func NewTable(basis Basis) *Table {
 	t := &Table{basis: basis}
-	t.slots.Store(newSlots(leastHomes))
+	t.slots.Store(newSlots(0))
 	return t
 }
 
@@ -73,45 +74,36 @@ func (b Basis) plan(kind event.Kind, c Choice) event.Reason {
 func (t *Table) Len() int { return int(t.count.Load()) }
 
 // Bytes is the memory that the table takes.
-func (t *Table) Bytes() int { return 8 * len(t.slots.Load().words) }
+func (t *Table) Bytes() int { return t.slots.Load().bytes() }
 
 // set replaces what a person chose. Only one goroutine may call it at a time.
 func (t *Table) set(subject uint64, c Choice) {
-	v, s := mix(subject), t.slots.Load()
-	known := s.get(v) != 0
-	if !known && s.full() || !s.put(v, c.pack()) {
-		s = grow(s, v, c.pack())
-		t.slots.Store(s)
-	}
+	s := t.slots.Load()
+	s.put(mix(subject), c.pack())
 	t.count.Store(s.used)
 }
 
-// grow returns a larger table that holds v too.
-func grow(s *slots, v uint64, b byte) *slots {
-	for homes := s.grown(); ; {
-		next := newSlots(homes)
-		if s.copyTo(next) && next.put(v, b) {
-			return next
-		}
-		homes = next.grown()
-	}
-}
-
-// The part of the snapshot; FORMAT.md beside is its specification.
+// The part of the snapshot; FORMAT.md beside is its specification. Version 1 was of a part "consent",
+// by builds that know nothing of bulk records and so may lack people: it is not read.
 const (
-	tableVersion = 1
+	tableVersion = 2
 	tableHeader  = 1 + 8
 	tableRow     = 8 + 1
 )
 
 // Name implements control.Folder.
-func (t *Table) Name() string { return "consent" }
+func (t *Table) Name() string { return "choices" }
 
 // Apply implements control.Folder: the last record of a person's field is the one that holds. One
 // that can't be read is taken as a refusal, and reported.
 func (t *Table) Apply(e control.Entry) error {
 	if e.Kind != control.KindConsent {
 		return nil
+	}
+	if isBulk(e.Key) {
+		err := parseBulk(&e, func(c *Change) { t.set(c.Subject, c.after(t.Look(c.Subject))) })
+		t.bulks.note(e.Key, e.Position)
+		return err
 	}
 	c, err := parse(&e)
 	if c.Subject != 0 {
@@ -130,14 +122,17 @@ func (t *Table) Snapshot() ([]byte, error) {
 		b = binary.BigEndian.AppendUint64(b, unmix(v))
 		b = append(b, state&^present)
 	}
-	return b, nil
+	return t.bulks.append(b), nil
 }
 
 // Restore implements control.Folder. Readers see the former state until it is done, and keep it if
 // it fails.
 func (t *Table) Restore(b []byte) error {
-	next, err := parseTable(b)
+	next, rest, err := parseTable(b)
 	if err != nil {
+		return err
+	}
+	if err := t.bulks.restore(rest); err != nil {
 		return err
 	}
 	t.slots.Store(next)
@@ -145,35 +140,34 @@ func (t *Table) Restore(b []byte) error {
 	return nil
 }
 
-func parseTable(b []byte) (*slots, error) {
+// parseTable reads the people, and returns what follows them.
+func parseTable(b []byte) (*slots, []byte, error) {
 	if len(b) == 0 {
-		return newSlots(leastHomes), nil
+		return newSlots(0), nil, nil
 	}
 	if b[0] != tableVersion {
-		return nil, fmt.Errorf("consent table of version %d, this one knows %d", b[0], tableVersion)
+		return nil, nil, fmt.Errorf("consent table of version %d, this one knows %d", b[0], tableVersion)
 	}
 	if len(b) < tableHeader {
-		return nil, fmt.Errorf("consent table of %d bytes is cut off", len(b))
+		return nil, nil, fmt.Errorf("consent table of %d bytes is cut off", len(b))
 	}
-	rows := b[tableHeader:]
 	n := binary.BigEndian.Uint64(b[1:])
-	if n != uint64(len(rows)/tableRow) || len(rows)%tableRow != 0 {
-		return nil, fmt.Errorf("consent table of %d people has %d bytes", n, len(rows))
+	if n > uint64(len(b)-tableHeader)/tableRow {
+		return nil, nil, fmt.Errorf("consent table of %d people has %d bytes", n, len(b)-tableHeader)
 	}
-	next := newSlots(homesFor(n))
+	rows, rest := b[tableHeader:tableHeader+n*tableRow], b[tableHeader+n*tableRow:]
+	next := newSlots(n)
 	for i := range n {
 		row := rows[i*tableRow:][:tableRow]
 		subject, state := binary.BigEndian.Uint64(row), row[8]
 		if subject == 0 || !packed(state) {
-			return nil, fmt.Errorf("consent table, row %d of %d holds no choice", i+1, n)
+			return nil, nil, fmt.Errorf("consent table, row %d of %d holds no choice", i+1, n)
 		}
 		v := mix(subject)
-		if !next.put(v, state) {
-			next = grow(next, v, state)
-		}
+		next.put(v, state)
 		if next.used != i+1 {
-			return nil, fmt.Errorf("consent table, row %d of %d repeats somebody", i+1, n)
+			return nil, nil, fmt.Errorf("consent table, row %d of %d repeats somebody", i+1, n)
 		}
 	}
-	return next, nil
+	return next, rest, nil
 }

@@ -12,8 +12,8 @@ import (
 // recorded and not effective yet.
 const patience = 2 * time.Second
 
-// feedBatch bounds what Changes holds of the log at a time.
-const feedBatch = 256
+// feedBatch bounds what is held of the log at a time.
+const feedBatch = 64
 
 // Writer records decisions in the control log and reads the ledger back. All methods may be called
 // concurrently.
@@ -21,11 +21,28 @@ type Writer struct {
 	log      control.Log
 	follower *control.Follower
 	table    *Table
+	archive  Archive // nil: the log keeps everything
+	by       string  // of changes that do not say it
 }
 
 // NewWriter returns a writer to log; follower folds it into table.
 func NewWriter(log control.Log, follower *control.Follower, table *Table) *Writer {
 	return &Writer{log: log, follower: follower, table: table}
+}
+
+// Archived returns a writer that reads the ledger from an archive, and from the log what was not copied
+// there yet.
+func (w *Writer) Archived(a Archive) *Writer {
+	next := *w
+	next.archive = a
+	return &next
+}
+
+// As returns a writer whose changes are noted as brought by somebody, where they do not say by whom.
+func (w *Writer) As(by string) *Writer {
+	next := *w
+	next.by = by
+	return &next
 }
 
 // Change records decisions in one atomic step, and returns the position from which they hold and
@@ -35,68 +52,165 @@ func NewWriter(log control.Log, follower *control.Follower, table *Table) *Write
 // What only repeats the last decision, with its source and text, is not recorded again: a one-click
 // address may be called as often as anybody likes. The error is a *control.InvalidError, or the log's.
 func (w *Writer) Change(ctx context.Context, changes ...Change) (pos control.Position, effective bool, err error) {
+	all, effective, err := w.record(ctx, changes)
+	for i := range all {
+		pos = max(pos, all[i].Position)
+	}
+	return pos, effective, err
+}
+
+// Record is Change for one decision, and returns it as it stands in the ledger; where it only repeats
+// the last one, it is that one.
+func (w *Writer) Record(ctx context.Context, c Change) (r Recorded, effective bool, err error) {
+	all, effective, err := w.record(ctx, []Change{c})
+	if err != nil {
+		return Recorded{}, false, err
+	}
+	return all[0], effective, nil
+}
+
+func (w *Writer) record(ctx context.Context, changes []Change) ([]Recorded, bool, error) {
+	all := make([]Recorded, len(changes))
 	for i := range changes {
-		if err := changes[i].Check(); err != nil {
-			return 0, false, err
+		if all[i].Change = changes[i]; all[i].By == "" {
+			all[i].By = w.by
+		}
+		if err := all[i].Check(); err != nil {
+			return nil, false, err
 		}
 	}
 	var records []control.Record
-	now := time.Now()
-	for i := range changes {
-		c := &changes[i]
-		if repeats, last, err := w.repeats(ctx, c); err != nil {
-			return 0, false, err
+	ends := make([]int, len(changes)) // of each change's records; 0: it is recorded already
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	for i := range all {
+		r := &all[i]
+		if repeats, err := w.repeats(ctx, r); err != nil {
+			return nil, false, err
 		} else if repeats {
-			pos = max(pos, last)
 			continue
 		}
-		rs, err := c.records(now)
+		rs, err := r.records(now)
 		if err != nil {
-			return 0, false, err
+			return nil, false, err
 		}
 		records = append(records, rs...)
+		r.Time, ends[i] = now, len(records)
 	}
 	if len(records) > 0 {
 		last, err := w.log.Append(ctx, records...)
 		if err != nil {
-			return 0, false, fmt.Errorf("record a consent change: %w", err)
+			return nil, false, fmt.Errorf("record a consent change: %w", err)
 		}
-		pos = max(pos, last)
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	return pos, w.follower.WaitApplied(ctx, pos) == nil, nil
-}
-
-// repeats says whether c is, field by field, what was recorded last, and where.
-func (w *Writer) repeats(ctx context.Context, c *Change) (bool, control.Position, error) {
-	if now := w.table.Look(c.Subject); c.after(now) != now {
-		return false, 0, nil
+		for i, end := range ends {
+			if end > 0 {
+				all[i].Position = last - control.Position(len(records)-end)
+			}
+		}
 	}
 	var pos control.Position
+	for i := range all {
+		pos = max(pos, all[i].Position)
+	}
+	return all, w.Effective(ctx, pos), nil
+}
+
+// Effective waits, for a while, until what is recorded up to a position holds.
+func (w *Writer) Effective(ctx context.Context, pos control.Position) bool {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return w.follower.WaitApplied(ctx, pos) == nil
+}
+
+// repeats says whether r is, field by field, what was recorded last, and then notes in r where and when. What
+// an import recorded is not looked at: that would mean to read all of it for every click.
+func (w *Writer) repeats(ctx context.Context, r *Recorded) (bool, error) {
+	if now := w.table.Look(r.Subject); r.after(now) != now {
+		return false, nil
+	}
+	at := *r
 	for _, f := range fields {
-		value, ok := c.value(f)
+		value, ok := r.value(f)
 		if !ok {
 			continue
 		}
-		es, err := w.log.History(ctx, control.KindConsent, keyOf(c.Subject, f))
+		es, err := w.log.History(ctx, control.KindConsent, keyOf(r.Subject, f))
 		if err != nil {
-			return false, 0, fmt.Errorf("read the consent ledger: %w", err)
+			return false, fmt.Errorf("read the consent ledger: %w", err)
 		}
 		if len(es) == 0 {
-			return false, 0, nil
+			return false, nil
 		}
 		last := &es[len(es)-1]
-		if said, _ := parse(last); !said.says(f, value) || said.Source != c.Source || said.TextVersion != c.TextVersion {
-			return false, 0, nil
+		said, _ := parse(last)
+		if !said.says(f, value) || said.Source != r.Source || said.TextVersion != r.TextVersion {
+			return false, nil
 		}
-		pos = max(pos, last.Position)
+		if last.Position > at.Position {
+			at.Position, at.Time, at.By = last.Position, last.Time, said.By
+		}
 	}
-	return true, pos, nil
+	*r = at
+	return true, nil
 }
 
 // says whether a change gives a field this value.
 func (c *Change) says(f field, value string) bool {
 	v, ok := c.value(f)
 	return ok && v == value
+}
+
+// Import records many changes, each record of up to MaxBulk in one step, and returns the position of the
+// last and how many changes were recorded already: those of a record that says just the same, and still
+// holds. The records depend on the changes alone, so an import that is run again in the same pieces
+// records nothing twice. It does not wait for them to be effective.
+func (w *Writer) Import(ctx context.Context, changes []Change) (pos control.Position, stood int, err error) {
+	for i := range changes {
+		if changes[i].By == "" {
+			changes[i].By = w.by
+		}
+		if err := changes[i].Check(); err != nil {
+			return 0, stood, err
+		}
+	}
+	for len(changes) > 0 {
+		r, n, err := bulkOf(changes, time.Now())
+		if err != nil {
+			return pos, stood, err
+		}
+		if w.table.bulks.has(r.Key) && w.hold(changes[:n]) {
+			stood += n
+		} else if pos, err = w.log.Append(ctx, r); err != nil {
+			return pos, stood, fmt.Errorf("record consent changes: %w", err)
+		}
+		changes = changes[n:]
+	}
+	return pos, stood, nil
+}
+
+// Settle waits until all that is recorded now is folded here, so that Import knows it.
+func (w *Writer) Settle(ctx context.Context) error {
+	head, err := w.log.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("read the consent ledger: %w", err)
+	}
+	return w.follower.WaitApplied(ctx, head)
+}
+
+// hold says whether changes, one after the other, lead to what is known now.
+func (w *Writer) hold(changes []Change) bool {
+	after := make(map[uint64]Choice, len(changes))
+	for i := range changes {
+		c := &changes[i]
+		choice, ok := after[c.Subject]
+		if !ok {
+			choice = w.table.Look(c.Subject)
+		}
+		after[c.Subject] = c.after(choice)
+	}
+	for subject, choice := range after {
+		if w.table.Look(subject) != choice {
+			return false
+		}
+	}
+	return true
 }

@@ -424,7 +424,7 @@ func TestRestoreRefuses(t *testing.T) {
 	twice := bytes.Clone(good)
 	copy(twice[tableHeader+tableRow:], twice[tableHeader:tableHeader+tableRow])
 	for name, b := range map[string][]byte{
-		"newer": change(0, 2), "more than there are": change(8, 3), "fewer": change(8, 1), "very many": change(1, 0xff),
+		"newer": change(0, 3), "older": change(0, 1), "more than there are": change(8, 3), "fewer": change(8, 1), "very many": change(1, 0xff),
 		"no state": change(len(good)-1, 3), "a high bit": change(len(good)-1, 0x80),
 		"cut": good[:len(good)-1], "header": good[:5], "trailing": append(bytes.Clone(good), 0), "twice": twice,
 		"nobody": slices.Concat(good[:tableHeader], make([]byte, 8), good[tableHeader+8:]),

@@ -3,6 +3,7 @@ package token
 import (
 	"bytes"
 	"cmp"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -15,8 +16,9 @@ import (
 	"mailbeacon/internal/subject"
 )
 
-// fileVersion is the version of the keyring file that this build reads and writes.
-const fileVersion = 1
+// fileVersion is the newest version of the keyring file that this build reads. A file is written as
+// version 1 while no key of it has anything that version 2 adds, so that older builds go on reading it.
+const fileVersion = 2
 
 // Bounds of a keyring file.
 const (
@@ -33,6 +35,15 @@ type file struct {
 type fileKey struct {
 	KeyInfo
 	secret []byte // nil for a retired key whose secret was thrown away
+	verify []byte // of such a key: what its receipts are verified with; nil where that is lost too
+}
+
+// receiptPublic is what receipts of the key are verified with, nil where that is lost.
+func (k *fileKey) receiptPublic() ed25519.PublicKey {
+	if k.secret != nil {
+		return receiptKey(k.secret).Public().(ed25519.PublicKey)
+	}
+	return k.verify
 }
 
 // wireFile and wireKey are the file as JSON has it. Secrets and times are read as text and parsed
@@ -48,6 +59,7 @@ type wireKey struct {
 	State   KeyState `json:"state"`
 	Created string   `json:"created"`
 	Secret  string   `json:"secret,omitempty"`
+	Verify  string   `json:"verify,omitempty"`
 }
 
 // ErrNewerFile is returned, wrapped, for a keyring file of a version that this build does not know.
@@ -144,7 +156,15 @@ func (w *wireKey) check() (k fileKey, err error) {
 	if k.Created = created.UTC(); err != nil || k.Created.Year() < 0 || k.Created.Year() > 9999 {
 		return k, errors.New("its created is no RFC 3339 time")
 	}
+	if w.Verify != "" && w.State != Retired {
+		return k, errors.New("its verify is for retired keys alone")
+	}
 	if w.Secret == "" && w.State == Retired {
+		if w.Verify != "" {
+			if k.verify, err = parseSecret(w.Verify, ed25519.PublicKeySize); err != nil {
+				return k, fmt.Errorf("its verify %w", err)
+			}
+		}
 		return k, nil
 	}
 	if k.secret, err = parseSecret(w.Secret, SecretSize); err != nil {
@@ -168,14 +188,18 @@ func parseSecret(text string, size int) ([]byte, error) {
 
 // format writes the file as it is read.
 func (f *file) format() ([]byte, error) {
-	w := wireFile{Version: fileVersion, SubjectKey: base64.StdEncoding.EncodeToString(f.subjectKey)}
+	w := wireFile{Version: 1, SubjectKey: base64.StdEncoding.EncodeToString(f.subjectKey)}
 	for _, k := range f.keys {
 		w.Keys = append(w.Keys, wireKey{
 			ID:      int(k.ID),
 			State:   k.State,
 			Created: k.Created.Format(time.RFC3339Nano),
 			Secret:  base64.StdEncoding.EncodeToString(k.secret),
+			Verify:  base64.StdEncoding.EncodeToString(k.verify),
 		})
+		if k.verify != nil {
+			w.Version = 2
+		}
 	}
 	b, err := json.MarshalIndent(w, "", "  ")
 	return append(b, '\n'), err

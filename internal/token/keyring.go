@@ -1,6 +1,7 @@
 package token
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"sync"
 	"time"
@@ -38,6 +39,8 @@ type Keyring struct {
 	subjects    *subject.Hasher
 	fingerprint subject.Number // of the subject key
 	infos       []KeyInfo
+	signer      ed25519.PrivateKey // of receipts
+	receipts    []ReceiptKey
 	pool        sync.Pool // of *scratch
 }
 
@@ -70,6 +73,9 @@ func newKeyring(f *file) (*Keyring, error) {
 	for i := range f.keys {
 		e := &f.keys[i]
 		k.infos = append(k.infos, e.KeyInfo)
+		if public := e.receiptPublic(); public != nil {
+			k.receipts = append(k.receipts, ReceiptKey{e.ID, public})
+		}
 		if e.State == Retired {
 			continue
 		}
@@ -81,6 +87,7 @@ func newKeyring(f *file) (*Keyring, error) {
 		k.opens[e.ID] = made
 		if e.State == Active {
 			k.active = made
+			k.signer = receiptKey(e.secret)
 		}
 	}
 	return k, nil

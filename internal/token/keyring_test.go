@@ -277,7 +277,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 		{"no version", `{}`, "no version"},
 		{"negative version", content(`"version":1`, `"version":-1`), "no version"},
 		{"version of a wrong type", content(`"version":1`, `"version":"`+secretA+`"`), "field version has the wrong type"},
-		{"newer version", `{"version":2,"something":"new"}`, "newer mailbeacon (version 2, this one knows 1)"},
+		{"newer version", `{"version":3,"something":"new"}`, "newer mailbeacon (version 3, this one knows 2)"},
 		{"unknown field", content(`"version":1`, `"version":1,"colour":"red"`), `field "colour"`},
 		{"unknown field of a key", content(`"id":2`, `"id":2,"colour":"red"`), `field "colour"`},
 		{"secret as a field", content(`"id":2`, `"id":2,"`+secretA+`":1`), "a field that this build does not know"},

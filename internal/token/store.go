@@ -131,6 +131,7 @@ func Retire(path string, id uint8) error {
 			if k.State == Active {
 				return fmt.Errorf("key %d is the active one: rotate first", id)
 			}
+			k.verify = k.receiptPublic() // receipts given under it stay good
 			k.State, k.secret = Retired, nil
 			return nil
 		}

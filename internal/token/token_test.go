@@ -20,7 +20,7 @@ func keyringOf(t testing.TB, id uint8, secret []byte) *Keyring {
 	t.Helper()
 	k, err := newKeyring(&file{
 		subjectKey: bytes.Repeat([]byte{0x5a}, subject.KeySize),
-		keys:       []fileKey{{KeyInfo{ID: id, State: Active, Created: time.Unix(0, 0)}, secret}},
+		keys:       []fileKey{{KeyInfo{ID: id, State: Active, Created: time.Unix(0, 0)}, secret, nil}},
 	})
 	if err != nil {
 		t.Fatal(err)

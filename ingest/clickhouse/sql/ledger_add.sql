@@ -1,0 +1,1 @@
+INSERT INTO ledger (position, key, time, body)

@@ -1,0 +1,1 @@
+SELECT position FROM ledger ORDER BY position DESC LIMIT 1
