@@ -9,7 +9,10 @@ import (
 // TestGrantsNameEachTable: a role that inserts into a table has the right to do so on the page. The test's engine knows no
 // rights, so the names are compared.
 func TestGrantsNameEachTable(t *testing.T) {
-	who := map[string]string{"aggregates": "mailbeacon_consume", "activity": "mailbeacon_consume", "populations": "mailbeacon_admin"}
+	who := map[string]string{
+		"aggregates": "mailbeacon_consume", "activity": "mailbeacon_consume",
+		"populations": "mailbeacon_admin", "ledger": "mailbeacon_admin", "ledger_people": "mailbeacon_admin",
+	}
 	files, err := filepath.Glob("../ingest/clickhouse/sql/*_add.sql")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%v: %v", files, err)
