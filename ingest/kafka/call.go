@@ -8,6 +8,7 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 )
 
 // backoff is the time between two tries: twice as long each time.
@@ -133,6 +134,25 @@ func (f *fetched) next() (*record, error) {
 			return &b.r, nil
 		}
 	}
+}
+
+// behind is where to go on once next has found no record at all: behind what takes an offset and is no record, such as
+// the markers that transactions leave, and what compaction took away.
+func (f *fetched) behind() int64 {
+	stream, ok := f.records.(*protocol.RecordStream)
+	if !ok || len(stream.Records) == 0 {
+		return f.at.offset
+	}
+	next := f.at.offset + 1 // a batch was answered that holds the offset, and has no record from there on
+	for _, r := range stream.Records {
+		switch b := r.(type) {
+		case *protocol.ControlBatch:
+			next = max(next, b.BaseOffset+1)
+		case *protocol.RecordBatch:
+			next = max(next, b.BaseOffset+1)
+		}
+	}
+	return min(next, f.end)
 }
 
 // readAll reads b to its end into room, and closes it.

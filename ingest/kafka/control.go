@@ -156,6 +156,9 @@ func (l *ControlLog) scan(ctx context.Context, from int64, fn func(*control.Entr
 		if err != nil || !goOn {
 			return err
 		}
+		if from == before {
+			from = f.behind()
+		}
 		if from >= f.end {
 			return nil
 		}

@@ -101,6 +101,7 @@ const chunks = 2
 type chunk struct {
 	records []record
 	bytes   []byte
+	upTo    int64 // the offset behind it
 	err     error
 }
 
@@ -137,11 +138,13 @@ func (f *feed) run(ctx context.Context, offset int64) {
 		case <-ctx.Done():
 			return
 		}
+		before := offset
 		c.err = f.fill(ctx, c, &offset)
+		c.upTo = offset
 		if ctx.Err() != nil {
 			return
 		}
-		if c.err == nil && len(c.records) == 0 {
+		if c.err == nil && offset == before {
 			f.free <- c
 			retry = backoff{}
 			continue
@@ -199,13 +202,17 @@ func (f *feed) fill(ctx context.Context, c *chunk, offset *int64) error {
 		c.bytes = append(c.bytes, r.value...)
 		c.records = append(c.records, record{offset: r.offset, value: c.bytes[start:len(c.bytes):len(c.bytes)]})
 	}
+	next := got.behind()
 	if len(c.records) > 0 {
+		next = c.records[len(c.records)-1].offset + 1
+	}
+	if next > *offset {
 		// Asked after the fetch: what came before was of the topic that is there now.
 		if err := f.sameTopic(ctx); err != nil {
 			c.records = c.records[:0]
 			return err
 		}
-		*offset = c.records[len(c.records)-1].offset + 1
+		*offset = next
 	}
 	f.p.end.Store(got.end + 1)
 	return nil
@@ -277,6 +284,7 @@ func (f *feed) Next(ctx context.Context) (aggregate.Batch, error) {
 			continue
 		}
 		if f.cur != nil {
+			f.p.at.Store(f.cur.upTo)
 			f.free <- f.cur
 			f.cur = nil
 		}

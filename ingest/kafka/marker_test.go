@@ -100,7 +100,11 @@ func TestMarkerAtTheEnd(t *testing.T) {
 	if _, err := next(t, f); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if b, err := f.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%+v, %v after the last record", b, err)
+	}
 	if n, known := p.Lag(); !known || n != 0 {
 		t.Errorf("lag %d (%t) with nothing left to read", n, known)
 	}
