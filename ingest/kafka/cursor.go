@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"log/slog"
 	"os"
 
 	"mailbeacon/internal/datadir"
@@ -103,11 +104,65 @@ func (c *cursor) save(path string) error {
 	return nil
 }
 
+// divisionFile is beside the cursor and of its format. It says since which block events are divided among so many
+// partitions, and so that all before is in Kafka. Where the cursor is lost, shipping begins there at the earliest: to
+// divide among more partitions what was shipped before would have it counted twice.
+func divisionFile(cursor string) string { return cursor + ".division" }
+
+// restoreCursor finds out where to begin in a spool whose first number is first, with a topic of so many partitions.
+func restoreCursor(path string, edge, epoch, first uint64, partitions int, log *slog.Logger) (cursor, error) {
+	ours := func(path string) (c cursor, ok bool, err error) {
+		c, err = loadCursor(path)
+		switch {
+		case err == nil && c.edge == edge && c.epoch == epoch:
+			return c, true, nil
+		case err == nil:
+			log.Warn("a cursor is of another spool or of an earlier life of this one", "file", path)
+		case errors.Is(err, errBadCursor):
+			if rerr := os.Rename(path, path+".bad"); rerr != nil {
+				return c, false, errors.Join(err, rerr)
+			}
+			log.Error("a cursor is damaged", "kept", path+".bad")
+		case !errors.Is(err, errNoCursor):
+			return c, false, err
+		}
+		return c, false, nil
+	}
+	division, divided, err := ours(divisionFile(path))
+	if err != nil {
+		return cursor{}, err
+	}
+	c, ok, err := ours(path)
+	if err != nil {
+		return cursor{}, err
+	}
+	if !ok {
+		c = cursor{edge: edge, epoch: epoch, next: first, counts: make([]uint32, partitions)}
+		if divided {
+			c.next, c.counts = max(first, division.next), make([]uint32, len(division.counts))
+		}
+		log.Info("there is no cursor; shipping from the first event that may not be in Kafka, which counts nothing twice", "number", c.next, "partitions", len(c.counts))
+	}
+	if !divided || len(division.counts) != len(c.counts) {
+		return c, c.saveDivision(path)
+	}
+	return c, nil
+}
+
+// saveDivision notes that events are divided among c's partitions since its block.
+func (c *cursor) saveDivision(path string) error {
+	d := cursor{edge: c.edge, epoch: c.epoch, next: c.next - c.next%BlockEvents, counts: make([]uint32, len(c.counts))}
+	return d.save(divisionFile(path))
+}
+
 // Shipped returns how far the cursor file at path says that a spool was shipped: the spool must
-// never give a number below to a new event (spool.Options.Next). It is 0 where there is no cursor, or
-// one that can't be read.
+// never give a number below to a new event (spool.Options.Next). Without a cursor it is where the events
+// were last divided anew, and 0 where nobody knows.
 func Shipped(path string) uint64 {
 	c, err := loadCursor(path)
+	if err != nil {
+		c, err = loadCursor(divisionFile(path))
+	}
 	if err != nil {
 		return 0
 	}

@@ -3,7 +3,6 @@ package kafka
 import (
 	"context"
 	"errors"
-	"os"
 	"testing"
 	"time"
 
@@ -11,34 +10,6 @@ import (
 
 	"mailbeacon/internal/control/controltest"
 )
-
-// TestCursorIsLostAndMorePartitions: an edge that loses its cursor when it is restarted for more partitions must not
-// ship what is in Kafka to other partitions than before, since nothing knows it there.
-func TestCursorIsLostAndMorePartitions(t *testing.T) {
-	t.Parallel()
-	r := newRig(t, shared(t), 2)
-	r.append(30_000)
-	r.shipAll()
-	k := client(t, r.config)
-	more(t, k, r.topic.Name, 5)
-	r.topic = ensure(t, k, EventsTopic(r.topic.Name, 5, 0, 0))
-	r.fold()
-	must(t, os.WriteFile(r.cursor(), []byte("not a cursor"), 0o600))
-	s, err := NewShipper(ShipperOptions{
-		Client: k, Topic: r.topic, Spool: OfSpool(r.spool), Cursor: r.cursor(), Consent: r.consent, Fresh: r.fresh.Load, Logger: testLogger(t),
-	})
-	if err != nil {
-		t.Skipf("refused, which is right: %v", err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx) }()
-	r.awaitShipped(s)
-	cancel()
-	must(t, <-ended)
-	r.awaitFolded()
-	r.check()
-}
 
 // endTransaction puts a marker of an aborted transaction at the end of a partition: a record of Kafka's own, which no reader is
 // given.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -153,26 +152,10 @@ func NewShipper(o ShipperOptions) (*Shipper, error) {
 }
 
 // restore sets the cursor from its file, or to the spool's beginning.
-func (s *Shipper) restore() error {
+func (s *Shipper) restore() (err error) {
 	first, _ := s.o.Spool.Bounds()
-	c, err := loadCursor(s.o.Cursor)
-	switch {
-	case err == nil && c.edge == s.o.Spool.Edge && c.epoch == s.o.Spool.Epoch:
-		s.cur = c
-		return nil
-	case err == nil:
-		s.o.Logger.Warn("the cursor is of another spool or of an earlier life of this one; shipping from its beginning", "file", s.o.Cursor, "first", first)
-	case errors.Is(err, errBadCursor):
-		bad := s.o.Cursor + ".bad"
-		if rerr := os.Rename(s.o.Cursor, bad); rerr != nil {
-			return errors.Join(err, rerr)
-		}
-		s.o.Logger.Error("the cursor is damaged; shipping from the spool's beginning, which counts nothing twice", "kept", bad, "first", first)
-	case !errors.Is(err, errNoCursor):
-		return err
-	}
-	s.cur = cursor{edge: s.o.Spool.Edge, epoch: s.o.Spool.Epoch, next: first, counts: make([]uint32, s.o.Topic.Partitions)}
-	return nil
+	s.cur, err = restoreCursor(s.o.Cursor, s.o.Spool.Edge, s.o.Spool.Epoch, first, s.o.Topic.Partitions, s.o.Logger)
+	return err
 }
 
 func (s *Shipper) setLanes(n int) {
@@ -250,7 +233,9 @@ func (s *Shipper) round(ctx, hard context.Context, r aggregate.SpoolReader) erro
 			return err
 		}
 	}
-	s.regroup()
+	if err := s.regroup(hard); err != nil {
+		return err
+	}
 	// A round ends where the block does, since the numbers start anew there.
 	n := int(min(uint64(len(s.pending)), BlockEvents-s.cur.next%BlockEvents))
 	s.divide(s.pending[:n])
@@ -266,15 +251,30 @@ func (s *Shipper) round(ctx, hard context.Context, r aggregate.SpoolReader) erro
 }
 
 // regroup divides the events among all partitions of a topic that has got more. It does so only where
-// numbers allow it: at the start of a block, with nothing in doubt.
-func (s *Shipper) regroup() {
+// numbers allow it: at the start of a block, with nothing in doubt, and once it is noted that all before is shipped.
+func (s *Shipper) regroup(ctx context.Context) error {
 	if len(s.lanes) == s.o.Topic.Partitions || s.cur.next%BlockEvents != 0 || s.cur.next < s.doubt {
-		return
+		return nil
+	}
+	if err := s.save(ctx); err != nil {
+		return err
+	}
+	next := s.cur
+	next.counts = make([]uint32, s.o.Topic.Partitions)
+	if err := s.o.fail("before division"); err != nil {
+		return err
+	}
+	if err := next.saveDivision(s.o.Cursor); err != nil {
+		return err
+	}
+	if err := s.o.fail("after division"); err != nil {
+		return err
 	}
 	s.o.Logger.Info("the topic has more partitions; events are divided among all of them from here on",
 		"number", s.cur.next, "before", len(s.lanes), "now", s.o.Topic.Partitions)
-	s.cur.counts = make([]uint32, s.o.Topic.Partitions)
+	s.cur = next
 	s.setLanes(s.o.Topic.Partitions)
+	return nil
 }
 
 // read reads events; none where it is time to save the cursor.
