@@ -14,6 +14,7 @@ import (
 	"mailbeacon/internal/api"
 	"mailbeacon/internal/client"
 	"mailbeacon/internal/config"
+	"mailbeacon/internal/control"
 )
 
 func newAdminCommand(c *cli) *cobra.Command {
@@ -111,6 +112,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 
 	metrics := newMetrics()
 	state.measure(metrics)
+	measureLease(metrics, state.follower)
 	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, func() []string { return adminNotReady(state, store) },
 		promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
 	if err != nil {
@@ -119,6 +121,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	work := newParts(ctx, logger)
 	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
 	work.Go("follow the control log", state.follower.Run)
+	work.Go("beat in the control log", func(ctx context.Context) error { return control.Beat(ctx, state.log, logger) })
 	work.Serve("the API", func() error { return server.Serve(private) })
 	logger.Info("ready", "role", config.Admin, "admin", private.Addr().String(), "took", time.Since(began).Round(time.Millisecond))
 
@@ -137,6 +140,8 @@ func adminNotReady(state *state, store *clickhouse.Store) []string {
 	var reasons []string
 	if state.follower.Stats().LogFailing {
 		reasons = append(reasons, "the control log can't be read")
+	} else if !state.follower.Fresh() {
+		reasons = append(reasons, "no heartbeat comes back from the control log: edges ship nothing and nothing is counted")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storePatience)
 	defer cancel()
