@@ -19,10 +19,14 @@ import (
 // was cut off and answers.
 type frozen struct {
 	control.Log
-	at atomic.Uint64 // 0: not frozen
+	at   atomic.Uint64                 // 0: not frozen
+	hang atomic.Pointer[chan struct{}] // reads wait for it; nil: they don't
 }
 
 func (f *frozen) Read(ctx context.Context, after control.Position, limit int) ([]control.Entry, error) {
+	if hang := f.hang.Load(); hang != nil {
+		<-*hang
+	}
 	if at := control.Position(f.at.Load()); at > 0 {
 		if after >= at {
 			return nil, nil
@@ -151,6 +155,61 @@ func TestFreshness(t *testing.T) {
 		must(t, f.CatchUp(t.Context()))
 		if f.Fresh() || f.Applied() != 2000 {
 			t.Errorf("fresh %v at %d", f.Fresh(), f.Applied())
+		}
+	})
+	inBubble(t, "after a start or a pause, the second new heartbeat counts", func(t *testing.T) {
+		one := func(r *running) {
+			_, err := r.log.Append(t.Context(), control.Heartbeat())
+			must(t, err)
+			time.Sleep(control.HeartbeatEvery)
+		}
+		r := run(t)
+		synctest.Wait() // it has come to the end of an empty log
+		one(r)
+		r.expect(t, false, "after the first heartbeat")
+		one(r)
+		r.expect(t, true, "after the second heartbeat")
+		hang := make(chan struct{})
+		r.log.hang.Store(&hang)
+		for range 20 {
+			one(r)
+		}
+		r.expect(t, false, "while reads hang")
+		r.log.hang.Store(nil)
+		close(hang)
+		r.expect(t, false, "after it caught up")
+		one(r)
+		r.expect(t, false, "after the first heartbeat since the pause")
+		one(r)
+		r.expect(t, true, "after the second heartbeat since the pause")
+	})
+	inBubble(t, "a follower that finds old heartbeats at its start wants two new ones", func(t *testing.T) {
+		log := control.NewMemory()
+		beat := func() {
+			_, err := log.Append(t.Context(), control.Heartbeat())
+			must(t, err)
+		}
+		beat()
+		f := follower(t, control.FollowerOptions{Log: log, Folders: []control.Folder{&keys{name: "k"}}})
+		must(t, f.CatchUp(t.Context()))
+		for n, want := range []bool{false, true} {
+			time.Sleep(control.HeartbeatEvery)
+			beat()
+			must(t, f.CatchUp(t.Context()))
+			if f.Fresh() != want {
+				t.Errorf("fresh is %v after %d new heartbeats", f.Fresh(), n+1)
+			}
+		}
+	})
+	inBubble(t, "the lease runs from before the heartbeat", func(t *testing.T) {
+		r := run(t)
+		defer r.beat()()
+		for range 8 {
+			time.Sleep(control.HeartbeatEvery)
+		}
+		synctest.Wait()
+		if age, known := r.HeartbeatAge(); !known || age < control.HeartbeatEvery {
+			t.Errorf("age %s (%v) right after a heartbeat, want the time since the one before at least", age, known)
 		}
 	})
 	inBubble(t, "a heartbeat that says tomorrow is like any other", func(t *testing.T) {
