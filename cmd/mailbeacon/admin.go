@@ -15,6 +15,7 @@ import (
 	"mailbeacon/internal/client"
 	"mailbeacon/internal/config"
 	"mailbeacon/internal/consent"
+	"mailbeacon/internal/control"
 )
 
 func newAdminCommand(c *cli) *cobra.Command {
@@ -115,6 +116,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	metrics := newMetrics()
 	state.measure(metrics)
 	measureLedger(metrics, ledger)
+	measureLease(metrics, state.follower)
 	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, func() []string { return adminNotReady(state, store) },
 		promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
 	if err != nil {
@@ -129,6 +131,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
 	work.Go("follow the control log", state.follower.Run)
 	work.Go("copy consent changes into the ledger", ledger.Run)
+	work.Go("beat in the control log", func(ctx context.Context) error { return control.Beat(ctx, state.log, logger) })
 	work.Serve("the API", func() error { return server.Serve(private) })
 	logger.Info("ready", "role", config.Admin, "admin", private.Addr().String(), "took", time.Since(began).Round(time.Millisecond))
 
@@ -147,6 +150,8 @@ func adminNotReady(state *state, store *clickhouse.Store) []string {
 	var reasons []string
 	if state.follower.Stats().LogFailing {
 		reasons = append(reasons, "the control log can't be read")
+	} else if !state.follower.Fresh() {
+		reasons = append(reasons, "no heartbeat comes back from the control log: edges ship nothing and nothing is counted")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storePatience)
 	defer cancel()

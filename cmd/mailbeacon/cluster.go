@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -32,10 +31,6 @@ const (
 	topicFile      = "events.topic"
 	quarantineFile = "quarantine"
 )
-
-// freshness is how long the control log may have been silent while what was read of it is still
-// taken for all there is.
-const freshness = 5 * time.Second
 
 // roleCommand is a command that runs a role of a cluster until it is told to stop.
 func roleCommand(role config.Role, short, long, example string, run func(context.Context, *config.Config) error) *cobra.Command {

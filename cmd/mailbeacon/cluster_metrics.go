@@ -6,7 +6,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"mailbeacon/ingest/aggregate"
+	"mailbeacon/internal/control"
 )
+
+// measureLease is for the roles of a cluster: serve reads its own log and needs no heartbeat.
+func measureLease(reg *prometheus.Registry, f *control.Follower) {
+	reg.MustRegister(
+		gauge("control_heartbeat_age_seconds", "For how long the control log may have gone on without what is folded here; absent until a heartbeat proved it.", nil,
+			func(emit func(float64, ...string)) {
+				if age, known := f.HeartbeatAge(); known {
+					emit(age.Seconds())
+				}
+			}),
+		gauge("control_lease_held", "1 while heartbeats prove that the control log is known up to now, else 0.", nil, one(func() int {
+			if f.Fresh() {
+				return 1
+			}
+			return 0
+		})),
+	)
+}
 
 func measureShipping(reg *prometheus.Registry, s *shipping) {
 	reg.MustRegister(

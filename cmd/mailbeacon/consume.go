@@ -84,6 +84,7 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	}
 	metrics := newMetrics()
 	state.measure(metrics)
+	measureLease(metrics, state.follower)
 	measureCounting(metrics, count)
 	status := serveStatus(metrics, count.notReady)
 
@@ -148,7 +149,7 @@ func (c *counting) own(ctx context.Context, topic kafka.Topic, partition int) er
 	o.Partition = uint32(partition)
 	runner, err := aggregate.NewRunner(aggregate.RunnerOptions{
 		Source: source, Store: c.store, Fold: o, Interval: c.cfg.CommitInterval, StopTimeout: c.cfg.StopTimeout,
-		Fresh: func() bool { return c.state.follower.Fresh(freshness) }, Logger: c.logger,
+		Fresh: c.state.follower.Fresh, Logger: c.logger,
 	})
 	if err != nil {
 		return err
@@ -191,8 +192,8 @@ func (c *counting) wait(most time.Duration) {
 // notReady says what keeps this consumer from counting.
 func (c *counting) notReady() []string {
 	var reasons []string
-	if !c.state.follower.Fresh(freshness) {
-		reasons = append(reasons, "the control log can't be read: nothing is counted, since nobody knows who refused meanwhile")
+	if !c.state.follower.Fresh() {
+		reasons = append(reasons, c.state.stale("nothing is counted"))
 	}
 	m := c.members.Stats()
 	if m.Err != nil {

@@ -87,6 +87,7 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	edge.measure(metrics)
 	measureSpool(metrics, events)
 	state.measure(metrics)
+	measureLease(metrics, state.follower)
 	measureShipping(metrics, ship)
 	status := serveStatus(metrics, func() []string { return edgeNotReady(state, events) })
 
@@ -170,7 +171,7 @@ func (s *shipping) open(ctx context.Context) (*kafka.Shipper, error) {
 	}
 	return kafka.NewShipper(kafka.ShipperOptions{
 		Client: s.brokers, Topic: topic, Spool: kafka.OfSpool(s.spool), Cursor: s.dir.Path(cursorFile),
-		Consent: s.state.consent, Fresh: func() bool { return s.state.follower.Fresh(freshness) },
+		Consent: s.state.consent, Fresh: s.state.follower.Fresh,
 		Compression: kafka.Compression(s.cfg.Compress), StopTimeout: s.cfg.StopTimeout, Logger: s.logger,
 	})
 }

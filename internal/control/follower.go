@@ -84,7 +84,9 @@ type Follower struct {
 	logErrs   atomic.Uint64
 	saveFails atomic.Uint64
 	failing   atomic.Bool
-	contact   atomic.Int64 // Unix nanoseconds
+	contact   atomic.Int64  // Unix nanoseconds
+	news      atomic.Uint64 // entries that no snapshot holds, without heartbeats
+	lease     lease
 }
 
 // OpenFollower restores the folders from the snapshot file, so that they can be used at once, with
@@ -150,12 +152,16 @@ func (f *Follower) Stats() FollowerStats {
 	return s
 }
 
-// Fresh says whether the log answered within so long, with nothing that is not folded here. It may be
-// called at any time.
-func (f *Follower) Fresh(within time.Duration) bool {
-	ns := f.contact.Load()
-	return ns != 0 && !f.failing.Load() && time.Since(time.Unix(0, ns)) < within
+// Fresh says whether a heartbeat, folded here, proves that no more than Lease went by since the log was
+// known to its end. It goes by the monotonic clock and may be called at any time.
+func (f *Follower) Fresh() bool {
+	age, known := f.lease.age()
+	return known && age < Lease
 }
+
+// HeartbeatAge is for how long the log may have gone on without what is folded here; false while no
+// heartbeat has proved anything yet.
+func (f *Follower) HeartbeatAge() (time.Duration, bool) { return f.lease.age() }
 
 // CatchUp folds until the position that is the log's head when it is called. It returns the log's
 // error as it is, ErrAhead or ErrDiverged where the snapshot is not of this log, and ctx's error.
@@ -250,11 +256,11 @@ func (f *Follower) fold(ctx context.Context) (int, error) {
 		}
 		f.verified = true
 	}
+	began := time.Now()
 	entries, err := f.o.Log.Read(ctx, f.Applied(), f.o.Batch)
 	if err != nil {
 		return 0, err
 	}
-	answered := time.Now()
 	at := f.Applied()
 	for i := range entries {
 		if entries[i].Position <= at {
@@ -262,16 +268,20 @@ func (f *Follower) fold(ctx context.Context) (int, error) {
 		}
 		at = entries[i].Position
 	}
+	beat := false
 	for i := range entries {
 		f.apply(&entries[i])
+		beat = beat || entries[i].Kind == KindHeartbeat
 	}
-	if len(entries) < f.o.Batch { // a whole batch may have more behind it, which is not known yet
-		f.contact.Store(answered.UnixNano())
+	end := len(entries) < f.o.Batch // a whole batch may have more behind it, which is not known yet
+	if end {
+		f.contact.Store(time.Now().UnixNano())
 	}
+	f.lease.saw(began, beat, end)
 	if len(entries) > 0 {
 		f.bell.Ring()
 	}
-	if uint64(f.Applied())-f.saved.Load() >= uint64(f.o.SnapshotEntries) {
+	if f.news.Load() >= uint64(f.o.SnapshotEntries) {
 		f.dueBell.Ring()
 	}
 	return len(entries), nil
@@ -285,6 +295,9 @@ func (f *Follower) apply(e *Entry) {
 		}
 	}
 	f.last = fingerprint(e)
+	if e.Kind != KindHeartbeat {
+		f.news.Add(1)
+	}
 	f.applied.Store(uint64(e.Position))
 }
 

@@ -1,6 +1,10 @@
 // Package control is the one ordered log of everything an edge must know: campaigns, links,
 // deliveries, consent changes, key ids. Every role folds it into memory (Follower) and keeps a
 // snapshot of the folded state, so that it starts and serves with every backend down.
+//
+// In a cluster, admins write heartbeats into the log (Beat), and a follower takes what it folded for
+// all there is only as long as they prove it (Follower.Fresh): a broker that was cut off from its
+// cluster answers, too.
 package control
 
 import (

@@ -225,7 +225,7 @@ func (f *Follower) Save() error {
 	f.saving.Lock()
 	defer f.saving.Unlock()
 	start := time.Now()
-	s, err := f.take()
+	s, held, err := f.take()
 	if err == nil {
 		err = datadir.WriteFile(f.o.Snapshot, s.encode(), 0o600)
 	}
@@ -235,21 +235,23 @@ func (f *Follower) Save() error {
 		return fmt.Errorf("write the control snapshot: %w", err)
 	}
 	f.saved.Store(uint64(s.position))
+	f.news.Add(-held)
 	return nil
 }
 
-func (f *Follower) take() (*snapshot, error) {
+// take is the state, and how much of it is news.
+func (f *Follower) take() (*snapshot, uint64, error) {
 	f.folding.Lock()
 	defer f.folding.Unlock()
 	s := &snapshot{position: f.Applied(), fingerprint: f.last}
 	for _, folder := range f.o.Folders {
 		data, err := folder.Snapshot()
 		if err != nil {
-			return nil, fmt.Errorf("folder %q: %w", folder.Name(), err)
+			return nil, 0, fmt.Errorf("folder %q: %w", folder.Name(), err)
 		}
 		s.sections = append(s.sections, section{folder.Name(), data})
 	}
-	return s, nil
+	return s, f.news.Load(), nil
 }
 
 // saveWhenDue writes snapshots until ctx ends: once enough was folded or enough time went by, but
@@ -290,7 +292,8 @@ func (f *Follower) untilDue() time.Duration {
 	f.saving.Unlock()
 	since := time.Since(at)
 	rest := max(snapshotShare*took, time.Second) - since
-	switch folded := uint64(f.Applied()) - f.saved.Load(); {
+	// Heartbeats alone make none due; Close writes down that they were passed.
+	switch folded := f.news.Load(); {
 	case folded >= uint64(f.o.SnapshotEntries):
 		return rest
 	case folded > 0:

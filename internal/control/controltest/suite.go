@@ -49,6 +49,7 @@ func Run(t *testing.T, b Backend) {
 		{"ended context", endedContext},
 		{"concurrent", concurrent},
 		{"close", closing},
+		{"heartbeats prove freshness", heartbeats},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
