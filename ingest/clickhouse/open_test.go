@@ -16,7 +16,7 @@ func TestParse(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ setting, want string }{
 		{"clickhouse://localhost/mailbeacon", "clickhouse://default@localhost:9000/mailbeacon"},
-		{"clickhouse://a:1,b,c:3/m", "clickhouse://default@a:1,b:9000,c:3/m"},
+		{"clickhouse://a:1,b,c:3/m?replicated=true", "clickhouse://default@a:1,b:9000,c:3/m"},
 		{"clickhouses://me:p%40ss@[::1]:7/m", "clickhouses://me@[::1]:7/m"},
 		{"clickhouses://[::1]/m?server_name=x", "clickhouses://default@[::1]:9440/m"},
 		{"http://h/m", "http://default@h:8123/m"},

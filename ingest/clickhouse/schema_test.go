@@ -193,7 +193,7 @@ func TestReplicatedSchema(t *testing.T) {
 			}
 		}
 	}
-	if tables != 4 {
+	if tables != 6 {
 		t.Errorf("%d tables", tables)
 	}
 	set := insertSettings(true)
