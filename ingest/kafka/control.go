@@ -194,46 +194,103 @@ func (l *ControlLog) entries(f *fetched, from *int64, fn func(*control.Entry) bo
 // Foreign is how many records were passed over since they are not the control log's.
 func (l *ControlLog) Foreign() uint64 { return l.foreign.Load() }
 
-// Wait implements control.Log.
+// look reads what was fetched and says where the last entry in it is, 0 for none, and the offset behind it all.
+func look(f *fetched) (last control.Position, next int64, err error) {
+	next = f.at.offset
+	for {
+		r, err := f.next()
+		switch {
+		case err != nil:
+			return last, next, err
+		case r == nil && next == f.at.offset:
+			return last, f.behind(), nil
+		case r == nil:
+			return last, next, nil
+		}
+		next = r.offset + 1
+		if _, err := decodeEntry(r.key, r.value); err == nil {
+			last = control.Position(next)
+		}
+	}
+}
+
+// lookAt fetches and looks.
+func (l *ControlLog) lookAt(ctx context.Context, offset int64, limits fetchLimits) (last control.Position, next, end int64, err error) {
+	f, err := l.k.fetch(ctx, place{l.topic, 0, offset}, limits)
+	if err != nil {
+		return 0, offset, 0, err
+	}
+	defer f.close()
+	last, next, err = look(f)
+	return last, next, f.end, err
+}
+
+// Wait implements control.Log. Offsets that no entry has, a marker's or a foreign record's, end no waiting.
 func (l *ControlLog) Wait(ctx context.Context, after control.Position) error {
 	ctx, done := l.use(ctx)
 	defer done()
+	at := int64(min(after, 1<<62))
 	for retry := (backoff{}); ; {
 		if l.ended.Err() != nil || ctx.Err() != nil {
 			return l.failed(ctx, "wait for", context.Canceled)
 		}
-		f, err := l.k.fetch(ctx, place{l.topic, 0, int64(min(after, 1<<62))}, fetchLimits{bytes: 1, least: 1, wait: controlWait})
-		if err == nil {
-			f.close()
-			if f.end > int64(after) {
-				return nil
-			}
-			retry = backoff{}
-			continue
-		}
+		last, next, end, err := l.lookAt(ctx, at, fetchLimits{bytes: 1, least: 1, wait: controlWait})
 		lost, ok := errors.AsType[*LostError](err)
 		switch {
-		case ok && lost.Next > int64(after):
+		case err == nil && last > after, ok && lost.Next > int64(after):
 			return nil // Read has the say
-		case !ok && !notWritten(err):
+		case err == nil && (next > at || next >= end):
+			at, retry = next, backoff{}
+			continue
+		case err != nil && !ok && !notWritten(err):
 			return l.failed(ctx, "wait for", err)
 		}
 		retry.wait(ctx)
 	}
 }
 
-// Head implements control.Log.
+// Head implements control.Log. The topic's last offset need not be an entry's, so it looks back from the end until
+// there is one. Where everything was deleted, it is the position of what was deleted last.
 func (l *ControlLog) Head(ctx context.Context) (control.Position, error) {
 	ctx, done := l.use(ctx)
 	defer done()
 	if l.ended.Err() != nil || ctx.Err() != nil {
 		return 0, l.failed(ctx, "read", context.Canceled)
 	}
-	_, next, err := l.k.bounds(ctx, l.topic, 0)
+	first, next, err := l.k.bounds(ctx, l.topic, 0)
 	if err != nil {
 		return 0, l.failed(ctx, "read", err)
 	}
-	return control.Position(next), nil
+	for back := int64(1); next > first; back *= 2 {
+		from := max(first, next-back)
+		last, err := l.lastEntry(ctx, from, next)
+		if err != nil {
+			return 0, l.failed(ctx, "read", err)
+		}
+		if last > 0 {
+			return last, nil
+		}
+		if from == first {
+			break
+		}
+	}
+	return control.Position(first), nil
+}
+
+// lastEntry is the position of the last entry from an offset on, 0 for none.
+func (l *ControlLog) lastEntry(ctx context.Context, from, end int64) (control.Position, error) {
+	found := control.Position(0)
+	for at := from; at < end; {
+		last, next, _, err := l.lookAt(ctx, at, fetchLimits{bytes: controlFetchBytes, wait: time.Millisecond})
+		if err != nil {
+			return 0, err
+		}
+		if next == at && !pause(ctx, leastBackoff) {
+			return 0, ctx.Err()
+		}
+		at, found = next, max(found, last)
+	}
+	return found, nil
 }
 
 // Close implements control.Log.

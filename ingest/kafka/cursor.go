@@ -143,6 +143,10 @@ func restoreCursor(path string, edge, epoch, first uint64, partitions int, log *
 		}
 		log.Info("there is no cursor; shipping from the first event that may not be in Kafka, which counts nothing twice", "number", c.next, "partitions", len(c.counts))
 	}
+	if divided && c.next <= division.next {
+		// It ended before it saved a cursor of this division, by which it may have shipped already.
+		c.next, c.counts = division.next, make([]uint32, len(division.counts))
+	}
 	if !divided || len(division.counts) != len(c.counts) {
 		return c, c.saveDivision(path)
 	}
