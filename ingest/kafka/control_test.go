@@ -163,7 +163,7 @@ func TestControlLogThroughKills(t *testing.T) {
 		})
 	}
 	follower := OpenControlLog(client(t, c), topic.Name, nil)
-	defer follower.Close()
+	t.Cleanup(func() { follower.Close() }) // after the follower of it ended
 	seen := &order{}
 	f := controltest.Follow(t, follower, seen)
 	acked := func() int { mu.Lock(); defer mu.Unlock(); return len(at) }
