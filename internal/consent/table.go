@@ -132,6 +132,9 @@ func (t *Table) Restore(b []byte) error {
 	if err != nil {
 		return err
 	}
+	if len(b) > 0 && len(rest) == 0 {
+		return fmt.Errorf("consent table of %d bytes is cut off before its list of bulk records", len(b))
+	}
 	if err := t.bulks.restore(rest); err != nil {
 		return err
 	}
