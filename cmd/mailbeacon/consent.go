@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mailbeacon/internal/api"
+	"mailbeacon/internal/client"
 	"mailbeacon/internal/consent"
 	"mailbeacon/internal/token"
 )
@@ -92,18 +94,9 @@ func newConsentShow(c *cli, r *remote) *cobra.Command {
 		Example: "  mailbeacon consent show anna@example.com\n  echo anna@example.com | mailbeacon consent show - --json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			address, err := c.argument(args[0], "an address")
+			p, err := c.choicesOf(cmd.Context(), r, args[0], (*client.Client).Consent)
 			if err != nil {
 				return err
-			}
-			cl, err := c.connect(r)
-			if err != nil {
-				return err
-			}
-			defer cl.Close()
-			p, err := cl.Consent(cmd.Context(), address)
-			if err != nil {
-				return asUsage(err)
 			}
 			if r.json {
 				return c.printJSON(p)
@@ -111,6 +104,21 @@ func newConsentShow(c *cli, r *remote) *cobra.Command {
 			return c.printChoices(&p)
 		},
 	}
+}
+
+// choicesOf asks a server about the person of an argument.
+func (c *cli) choicesOf(ctx context.Context, r *remote, arg string, ask func(*client.Client, context.Context, string) (api.Choices, error)) (api.Choices, error) {
+	address, err := c.argument(arg, "an address")
+	if err != nil {
+		return api.Choices{}, err
+	}
+	cl, err := c.connect(r)
+	if err != nil {
+		return api.Choices{}, err
+	}
+	defer cl.Close()
+	p, err := ask(cl, ctx, address)
+	return p, asUsage(err)
 }
 
 func (c *cli) printChoices(p *api.Choices) error {
@@ -163,18 +171,9 @@ after, and the signed receipt of each. It holds no address, but the person's num
 		Example: "  mailbeacon consent export anna@example.com > anna.json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			address, err := c.argument(args[0], "an address")
+			p, err := c.choicesOf(cmd.Context(), r, args[0], (*client.Client).ConsentReceipts)
 			if err != nil {
 				return err
-			}
-			cl, err := c.connect(r)
-			if err != nil {
-				return err
-			}
-			defer cl.Close()
-			p, err := cl.ConsentReceipts(cmd.Context(), address)
-			if err != nil {
-				return asUsage(err)
 			}
 			return c.printJSON(exported{"mailbeacon consent export 1", time.Now().UTC().Truncate(time.Second), p})
 		},

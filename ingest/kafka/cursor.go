@@ -137,15 +137,18 @@ func restoreCursor(path string, edge, epoch, first uint64, partitions int, log *
 		return cursor{}, err
 	}
 	if !ok {
-		c = cursor{edge: edge, epoch: epoch, next: first, counts: make([]uint32, partitions)}
 		if divided {
-			c.next, c.counts = max(first, division.next), make([]uint32, len(division.counts))
+			partitions = len(division.counts)
 		}
-		log.Info("there is no cursor; shipping from the first event that may not be in Kafka, which counts nothing twice", "number", c.next, "partitions", len(c.counts))
+		c = cursor{edge: edge, epoch: epoch, next: first, counts: make([]uint32, partitions)}
 	}
 	if divided && c.next <= division.next {
-		// It ended before it saved a cursor of this division, by which it may have shipped already.
-		c.next, c.counts = division.next, make([]uint32, len(division.counts))
+		// No cursor of this division was saved, and by it events may have been shipped already. It begins with a block,
+		// of which nothing is counted yet.
+		c = division
+	}
+	if !ok {
+		log.Info("there is no cursor; shipping from the first event that may not be in Kafka, which counts nothing twice", "number", c.next, "partitions", len(c.counts))
 	}
 	if !divided || len(division.counts) != len(c.counts) {
 		return c, c.saveDivision(path)
