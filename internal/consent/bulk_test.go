@@ -245,6 +245,8 @@ func (a *memoryArchive) Add(_ context.Context, entries []control.Entry, subjects
 
 func (a *memoryArchive) Of(ctx context.Context, subject uint64) (all []control.Entry, err error) {
 	whole, err := a.Read(ctx, 0, 1<<30)
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for _, e := range whole {
 		if slices.Contains(a.of[e.Position], subject) {
 			all = append(all, e)
