@@ -257,7 +257,8 @@ func (l *ControlLog) Head(ctx context.Context) (control.Position, error) {
 	if l.ended.Err() != nil || ctx.Err() != nil {
 		return 0, l.failed(ctx, "read", context.Canceled)
 	}
-	first, next, err := l.k.bounds(ctx, l.topic, 0)
+	var first, next int64
+	err := l.k.patiently(ctx, func() (err error) { first, next, err = l.k.bounds(ctx, l.topic, 0); return err })
 	if err != nil {
 		return 0, l.failed(ctx, "read", err)
 	}
