@@ -21,6 +21,7 @@ import (
 	"mailbeacon/internal/config"
 	"mailbeacon/internal/datadir"
 	"mailbeacon/internal/mint"
+	"mailbeacon/internal/reconfirm"
 )
 
 func newServeCommand(c *cli) *cobra.Command {
@@ -191,9 +192,13 @@ func newAPI(cfg *config.Config, keys *keys, state *state, store aggregate.Store,
 	if err != nil {
 		return nil, err
 	}
+	inactive, err := reconfirm.New(reconfirm.Options{Activity: store, Plans: state.consent, Ledger: state.consentWriter})
+	if err != nil {
+		return nil, err
+	}
 	handler, err := api.New(api.Options{
 		Campaigns: state.campaigns, Writer: state.campaignWriter, Consent: state.consentWriter,
-		Minter: minter, Counts: store, Keys: keys.api, NotReady: notReady,
+		Minter: minter, Counts: store, Keys: keys.api, NotReady: notReady, Inactive: inactive,
 		Receipts: func() (uint8, func([]byte) []byte) { return keys.ring.Keyring().ReceiptSigner() },
 		Metrics:  metrics, Logger: logger, Version: version(),
 	})

@@ -110,6 +110,7 @@ type Store interface {
 	// AddPopulation notes who was sent a campaign. Adding the same people again changes nothing.
 	AddPopulation(ctx context.Context, p []Population) error
 	Reader
+	Activity
 	// Close releases the store. Nothing may be called afterwards.
 	Close() error
 }
@@ -142,4 +143,13 @@ type Reader interface {
 	// Populations returns who was sent the campaign, by membership: everybody once, under the strictest
 	// they were ever minted with (see CountOnce).
 	Populations(ctx context.Context, campaign uint32) ([]PopulationCount, error)
+}
+
+// Activity answers when people were active last. Who never was is not in it.
+type Activity interface {
+	// Idle returns up to most people whose last day is before a day, ascending by subject, beginning after
+	// a subject (0: with the first). Fewer than most is the end. The answer is the caller's.
+	Idle(ctx context.Context, before uint32, after uint64, most int) ([]LastActive, error)
+	// LastDays returns the last day of those of the subjects who have one, each once, in no particular order.
+	LastDays(ctx context.Context, subjects []uint64) ([]LastActive, error)
 }

@@ -3,6 +3,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -204,6 +205,37 @@ func (m *Memory) Populations(ctx context.Context, campaign uint32) ([]aggregate.
 	var all []aggregate.PopulationCount
 	for member, n := range people {
 		all = append(all, aggregate.PopulationCount{Member: member, People: n})
+	}
+	return all, nil
+}
+
+// Idle implements aggregate.Activity.
+func (m *Memory) Idle(ctx context.Context, before uint32, after uint64, most int) ([]aggregate.LastActive, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	var all []aggregate.LastActive
+	for subject, day := range m.active {
+		if subject > after && day < before {
+			all = append(all, aggregate.LastActive{Subject: subject, Day: day})
+		}
+	}
+	slices.SortFunc(all, func(a, b aggregate.LastActive) int { return cmp.Compare(a.Subject, b.Subject) })
+	return all[:min(len(all), most)], nil
+}
+
+// LastDays implements aggregate.Activity.
+func (m *Memory) LastDays(ctx context.Context, subjects []uint64) (all []aggregate.LastActive, err error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	asked := set(nil).add(subjects)
+	for subject := range asked {
+		if day, ok := m.active[subject]; ok {
+			all = append(all, aggregate.LastActive{Subject: subject, Day: day})
+		}
 	}
 	return all, nil
 }

@@ -43,6 +43,8 @@ func Run(t *testing.T, b Backend) {
 		"Populations":            populations,
 		"PopulationsOverlap":     populationsOverlap,
 		"PopulationsConcurrent":  populationsConcurrent,
+		"Activity":               activity,
+		"ActivityOfMany":         activityOfMany,
 		"EmptyCommitMovesOffset": emptyCommit,
 		"Model":                  model,
 	} {

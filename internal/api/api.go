@@ -17,6 +17,7 @@ import (
 	"mailbeacon/internal/consent"
 	"mailbeacon/internal/control"
 	"mailbeacon/internal/mint"
+	"mailbeacon/internal/reconfirm"
 )
 
 // Campaigns are what is registered. They may be asked concurrently.
@@ -67,6 +68,7 @@ type Options struct {
 	Minter    Minter
 	Counts    aggregate.Reader // what reports are made of
 	Keys      Authorizer
+	Inactive  *reconfirm.Finder // who is to be asked whether they wish to go on
 	// Receipts is the key that receipts are signed with at the moment. It may be called concurrently.
 	Receipts func() (key uint8, sign func(text []byte) []byte)
 	// NotReady says, each in a sentence, why no traffic should come here; nothing if it may. It may
@@ -92,6 +94,8 @@ func (o *Options) check() error {
 		return errors.New("api: no counts")
 	case o.Keys == nil:
 		return errors.New("api: no keys")
+	case o.Inactive == nil:
+		return errors.New("api: nothing that finds inactive people")
 	case o.Receipts == nil:
 		return errors.New("api: no key for receipts")
 	case o.NotReady == nil:
@@ -108,6 +112,7 @@ type API struct {
 	mux      *routes
 	huma     huma.API
 	document []byte
+	listing  chan struct{} // holds one thing while a list of inactive people is made
 }
 
 // New returns the handler, or an error that names the missing option.
@@ -118,7 +123,7 @@ func New(o Options) (*API, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &API{o: o, mux: &routes{ServeMux: http.NewServeMux()}}
+	a := &API{o: o, mux: &routes{ServeMux: http.NewServeMux()}, listing: make(chan struct{}, 1)}
 	a.huma = humago.New(a.mux, configuration(o.Version))
 	a.huma.UseMiddleware(a.admit)
 	a.routeCampaigns()
@@ -126,6 +131,7 @@ func New(o Options) (*API, error) {
 	a.routeMint()
 	a.routeConsent()
 	a.routeReport()
+	a.routeReconfirm()
 	a.routeSystem()
 	return a, a.finishDocument()
 }

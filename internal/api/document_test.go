@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"mailbeacon/ingest/aggregate"
+	"mailbeacon/internal/reconfirm"
 )
 
 // everything satisfies every option, and is never called.
@@ -33,7 +34,7 @@ func newBare(t *testing.T) *API {
 		t.Fatal("nil interfaces were taken")
 	}
 	a, err = New(Options{
-		Campaigns: e, Writer: e, Consent: anyConsent{e}, Minter: anyMinter{e}, Counts: e, Keys: e,
+		Campaigns: e, Writer: e, Consent: anyConsent{e}, Minter: anyMinter{e}, Counts: e, Keys: e, Inactive: &reconfirm.Finder{},
 		NotReady: func() []string { return nil }, Metrics: http.NotFoundHandler(), Version: "1.2.3",
 		Receipts: func() (uint8, func([]byte) []byte) { return 1, nil },
 	})

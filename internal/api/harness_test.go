@@ -22,6 +22,7 @@ import (
 	"mailbeacon/internal/consent"
 	"mailbeacon/internal/control"
 	"mailbeacon/internal/mint"
+	"mailbeacon/internal/reconfirm"
 	"mailbeacon/internal/token"
 )
 
@@ -93,8 +94,11 @@ func newHouse(t testing.TB) *house {
 	must(t, err)
 	keys, err := api.LoadKeys(h.dir, nil)
 	must(t, err)
+	consents := consent.NewWriter(controlLog, follower, table)
+	inactive, err := reconfirm.New(reconfirm.Options{Activity: h.counts, Plans: table, Ledger: consents})
+	must(t, err)
 	h.api, err = api.New(api.Options{
-		Campaigns: registry, Writer: writer, Consent: consent.NewWriter(controlLog, follower, table), Minter: minter,
+		Campaigns: registry, Writer: writer, Consent: consents, Minter: minter, Inactive: inactive,
 		Receipts: func() (uint8, func([]byte) []byte) { return h.ring.Keyring().ReceiptSigner() },
 		Counts:   h.counts, Keys: keys, NotReady: func() []string { return h.notReady },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "mailbeacon_up 1\n") }),

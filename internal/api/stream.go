@@ -27,6 +27,7 @@ func (a *API) stream(op *huma.Operation, doc streamDoc, serve func(context.Conte
 			x.finish()
 		case !x.started:
 			x.interrupt()
+			w.Header().Set("Connection", "close") // what is left of the body is not read: nothing else can follow
 			a.explain(err, op.OperationID).write(w)
 		default:
 			if !errors.Is(err, errGone) && r.Context().Err() == nil {

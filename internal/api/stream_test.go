@@ -192,3 +192,20 @@ func BenchmarkRecipientsOverHTTP(b *testing.B) {
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "people/s")
 	b.ReportMetric(float64(n)/float64(b.N), "B/line")
 }
+
+// What is left of a refused stream's body stays unread, so its connection carries nothing more: whoever asks next
+// over it would find it reset, or be told that the server stops.
+func TestRefusedStreamEndsItsConnection(t *testing.T) {
+	t.Parallel()
+	h := spring(t)
+	for i := range 50 {
+		a := h.do(t, http.MethodPost, "/v1/campaigns/autumn/recipients", strings.NewReader("{\"to\":\"anna@example.com\"}\n"), "Content-Type", ndjson)
+		if a.status != 404 {
+			t.Fatalf("%d: %s", i, a.body)
+		}
+		good(t, h.post(t, "/v1/consent", `{"subject":"anna@example.com","opens":"refused"}`), 200, nil)
+		if a := h.do(t, http.MethodPost, "/v1/consent/import", strings.NewReader(""), "Content-Type", ndjson); a.status != 200 {
+			t.Fatalf("%d: %s", i, a.body)
+		}
+	}
+}

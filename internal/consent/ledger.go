@@ -151,7 +151,7 @@ func (w *Writer) Changes(ctx context.Context, after control.Position, fn func(Re
 		return nil
 	}}
 	for at := after; at < head; {
-		entries, err := w.recorded(ctx, at)
+		entries, err := w.recorded(ctx, at, feedBatch)
 		if err != nil {
 			return done, fmt.Errorf("read the consent ledger: %w", err)
 		}
@@ -178,15 +178,15 @@ func (w *Writer) Changes(ctx context.Context, after control.Position, fn func(Re
 	return max(after, head), nil
 }
 
-// recorded reads on after a position: the archive's entries as far as it goes, then the log's.
-func (w *Writer) recorded(ctx context.Context, after control.Position) ([]control.Entry, error) {
+// recorded reads up to most entries after a position: the archive's as far as it goes, then the log's.
+func (w *Writer) recorded(ctx context.Context, after control.Position, most int) ([]control.Entry, error) {
 	if w.archive != nil {
-		es, err := w.archive.Read(ctx, after, feedBatch)
+		es, err := w.archive.Read(ctx, after, most)
 		if err != nil || len(es) > 0 {
 			return es, err
 		}
 	}
-	return w.log.Read(ctx, after, feedBatch)
+	return w.log.Read(ctx, after, most)
 }
 
 // gather puts the records of one decision, one per field and side by side, together again, and takes

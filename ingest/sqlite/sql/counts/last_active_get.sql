@@ -1,0 +1,1 @@
+SELECT day FROM last_active WHERE subject = ?1
