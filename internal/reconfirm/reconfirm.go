@@ -130,9 +130,12 @@ type Answer struct {
 
 // Judge tells of each of up to Page people, in their order.
 func (l *List) Judge(ctx context.Context, subjects []uint64) ([]Answer, error) {
+	all := make([]Answer, len(subjects))
 	asked := make([]uint64, 0, len(subjects))
-	for _, s := range subjects {
-		if l.silent(s) {
+	for i, s := range subjects {
+		// Asked once: somebody who decides meanwhile is not to be half one and half the other.
+		if all[i].Standing = Kept; l.silent(s) {
+			all[i].Standing = Never
 			asked = append(asked, s)
 		}
 	}
@@ -144,16 +147,14 @@ func (l *List) Judge(ctx context.Context, subjects []uint64) ([]Answer, error) {
 	for _, a := range known {
 		days[a.Subject] = a.Day
 	}
-	all := make([]Answer, len(subjects))
 	for i, s := range subjects {
 		last, active := days[s]
 		switch {
-		case !l.silent(s) || active && last >= l.before:
+		case all[i].Standing == Kept || !active:
+		case last >= l.before:
 			all[i].Standing = Kept
-		case active:
-			all[i] = Answer{Inactive, last}
 		default:
-			all[i].Standing = Never
+			all[i] = Answer{Inactive, last}
 		}
 	}
 	return all, nil

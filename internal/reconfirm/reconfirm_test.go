@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"mailbeacon/ingest/aggregate"
+	"mailbeacon/ingest/event"
 	"mailbeacon/ingest/storetest"
 	"mailbeacon/internal/consent"
 	"mailbeacon/internal/control"
@@ -184,5 +185,30 @@ func TestBeginRefuses(t *testing.T) {
 	}
 	if _, err := New(Options{}); err == nil {
 		t.Error("a finder of nothing")
+	}
+}
+
+// wavering refuses when first asked about, and agrees from then on.
+type wavering map[uint64]bool
+
+func (w wavering) Plan(subject uint64) (opens, clicks event.Reason) {
+	if asked := w[subject]; !asked {
+		w[subject] = true
+		return event.OptedOut, event.OptedOut
+	}
+	return event.Counted, event.Counted
+}
+
+// Who comes to agree while a page is judged is kept: nobody looked for the day of somebody who refused.
+func TestJudgeWhileSomebodyDecides(t *testing.T) {
+	t.Parallel()
+	f, _ := crowd(t, 3)
+	f.o.Plans = wavering{}
+	list, err := f.Begin(t.Context(), time.Now(), 30*day)
+	must(t, err)
+	got, err := list.Judge(t.Context(), []uint64{2, 900})
+	must(t, err)
+	if want := []Answer{{Standing: Kept}, {Standing: Kept}}; !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
