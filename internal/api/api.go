@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -112,7 +113,7 @@ type API struct {
 	mux      *routes
 	huma     huma.API
 	document []byte
-	listing  chan struct{} // holds one thing while a list of inactive people is made
+	listing  sync.Mutex // held while a list of inactive people is made
 }
 
 // New returns the handler, or an error that names the missing option.
@@ -123,7 +124,7 @@ func New(o Options) (*API, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &API{o: o, mux: &routes{ServeMux: http.NewServeMux()}, listing: make(chan struct{}, 1)}
+	a := &API{o: o, mux: &routes{ServeMux: http.NewServeMux()}}
 	a.huma = humago.New(a.mux, configuration(o.Version))
 	a.huma.UseMiddleware(a.admit)
 	a.routeCampaigns()

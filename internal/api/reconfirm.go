@@ -61,15 +61,15 @@ func (a *API) routeReconfirm() {
 	op := streamOperation("list-inactive", http.MethodGet, "/v1/reconfirm", "List the people to ask whether they wish to go on",
 		"Everybody whose last open or click is older, ascending by number, one JSON object per line. "+who+
 			"Who never was active is not on it: the server does not know who was sent anything.")
-	a.stream(op, streamDoc{out: new(Inactive), query: []*huma.Param{&inactiveQuery, &subjectQuery}}, a.listInactive)
+	a.stream(op, streamDoc{out: new(Inactive), query: []*huma.Param{&inactiveQuery, &subjectQuery}}, a.inTurn(a.listInactive))
 	op = streamOperation("judge-inactive", http.MethodPost, "/v1/reconfirm", "Tell which people of a list are to be asked",
 		"One JSON object per line in, one per line out, in order, for any number of people. "+who+
 			"People come by number, so that no address leaves whoever has the keyring; the header "+KeyringCheck+
 			" is the number of "+KeyringAddress+" by the server's. Read while you write: what is sent back waits for you.")
-	a.stream(op, streamDoc{in: new(Numbered), out: new(Stands), query: []*huma.Param{&inactiveQuery}}, a.judgeInactive)
+	a.stream(op, streamDoc{in: new(Numbered), out: new(Stands), query: []*huma.Param{&inactiveQuery}}, a.inTurn(a.judgeInactive))
 }
 
-// beginList reads the query and makes the list. One at a time: each holds some bytes for everybody who decided lately.
+// beginList reads the query and makes the list.
 func (a *API) beginList(ctx context.Context, x *exchange, known ...string) (list *reconfirm.List, after uint64, err error) {
 	inactive := time.Duration(0)
 	for name, values := range x.request.URL.Query() {
@@ -106,13 +106,14 @@ func (a *API) beginList(ctx context.Context, x *exchange, known ...string) (list
 	return list, after, err
 }
 
-// turn has one list be made at a time; the caller gives it back by calling done.
-func (a *API) turn() (done func(), err error) {
-	select {
-	case a.listing <- struct{}{}:
-		return func() { <-a.listing }, nil
-	default:
-		return nil, newProblem(http.StatusServiceUnavailable, "another such list is being made; try again when it is done")
+// inTurn has one list be made at a time: each holds some bytes for everybody who decided lately.
+func (a *API) inTurn(serve func(context.Context, *exchange) error) func(context.Context, *exchange) error {
+	return func(ctx context.Context, x *exchange) error {
+		if !a.listing.TryLock() {
+			return newProblem(http.StatusServiceUnavailable, "another such list is being made; try again when it is done")
+		}
+		defer a.listing.Unlock()
+		return serve(ctx, x)
 	}
 }
 
@@ -120,23 +121,19 @@ func (a *API) turn() (done func(), err error) {
 func parseDays(s string) (time.Duration, error) {
 	digits, ok := strings.CutSuffix(s, "d")
 	n, err := strconv.ParseUint(digits, 10, 16)
-	days := time.Duration(n) * reconfirm.Least
+	days := time.Duration(n) * 24 * time.Hour
 	if !ok || err != nil || days < reconfirm.Least || days > reconfirm.Most {
 		return 0, errors.New("is no number of days; right would be one as 180d, at most 36500d")
 	}
 	return days, nil
 }
 
+// date writes a day, in days since the Unix epoch.
 func date(day uint32) string {
-	return time.Unix(int64(day)*int64(reconfirm.Least/time.Second), 0).UTC().Format(time.DateOnly)
+	return time.Unix(0, 0).UTC().AddDate(0, 0, int(day)).Format(time.DateOnly)
 }
 
 func (a *API) listInactive(ctx context.Context, x *exchange) error {
-	done, err := a.turn()
-	if err != nil {
-		return err
-	}
-	defer done()
 	list, after, err := a.beginList(ctx, x, "after")
 	if err != nil {
 		return err
@@ -154,11 +151,6 @@ func (a *API) listInactive(ctx context.Context, x *exchange) error {
 const maxNumbered = 256
 
 func (a *API) judgeInactive(ctx context.Context, x *exchange) error {
-	done, err := a.turn()
-	if err != nil {
-		return err
-	}
-	defer done()
 	list, _, err := a.beginList(ctx, x)
 	if err != nil {
 		return err

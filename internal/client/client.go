@@ -168,8 +168,7 @@ func (c *Client) ImportConsent(ctx context.Context, in io.Reader, csv bool, fn f
 	if csv {
 		mediaType = "text/csv"
 	}
-	// In a wrapper: what is sent may be a file or a pipe, which stays the caller's to close.
-	resp, err := c.do(ctx, http.MethodPost, "/v1/consent/import", mediaType, struct{ io.Reader }{in})
+	resp, err := c.upload(ctx, "/v1/consent/import", mediaType, in)
 	if err != nil {
 		return api.Imported{}, err
 	}
@@ -197,8 +196,7 @@ type Summary struct{ Lines, Minted, Bad uint64 }
 // Recipients sends lines of recipients and writes what comes back to out, as it comes. A stream that
 // was cut short is an error, and out holds what came until then.
 func (c *Client) Recipients(ctx context.Context, campaign string, in io.Reader, out io.Writer) (Summary, error) {
-	// In a wrapper: what is sent may be a file or a pipe, which stays the caller's to close.
-	resp, err := c.do(ctx, http.MethodPost, campaignPath(campaign, "/recipients"), "application/x-ndjson", struct{ io.Reader }{in})
+	resp, err := c.upload(ctx, campaignPath(campaign, "/recipients"), "application/x-ndjson", in)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -239,6 +237,11 @@ func exchange[T any](ctx context.Context, c *Client, method, path string, body i
 		return answer, fmt.Errorf("read the answer of %s: %w", c.base, err)
 	}
 	return answer, nil
+}
+
+// upload sends what may be a file or a pipe, and stays the caller's to close: net/http would close it.
+func (c *Client) upload(ctx context.Context, path, mediaType string, in io.Reader) (*http.Response, error) {
+	return c.do(ctx, http.MethodPost, path, mediaType, struct{ io.Reader }{in})
 }
 
 // do sends a request; an answer that is no success comes back as an error.

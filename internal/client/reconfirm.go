@@ -23,18 +23,7 @@ func (c *Client) Inactive(ctx context.Context, days string, fn func(api.Inactive
 		return err
 	}
 	defer resp.Body.Close()
-	for d := json.NewDecoder(resp.Body); ; {
-		var one api.Inactive
-		switch err := d.Decode(&one); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("the list was cut short: %w", err)
-		}
-		if err := fn(one); err != nil {
-			return err
-		}
-	}
+	return eachLine(resp.Body, fn)
 }
 
 // ErrKeyring says that the server numbers people by another keyring than the caller.
@@ -47,8 +36,7 @@ func (c *Client) Standings(ctx context.Context, days, check string, in io.Reader
 	if err != nil {
 		return err
 	}
-	// In a wrapper: what is sent may be a file or a pipe, which stays the caller's to close.
-	resp, err := c.do(ctx, http.MethodPost, "/v1/reconfirm?"+query, "application/x-ndjson", struct{ io.Reader }{in})
+	resp, err := c.upload(ctx, "/v1/reconfirm?"+query, "application/x-ndjson", in)
 	if err != nil {
 		return err
 	}
@@ -56,8 +44,13 @@ func (c *Client) Standings(ctx context.Context, days, check string, in io.Reader
 	if resp.Header.Get(api.KeyringCheck) != check {
 		return ErrKeyring
 	}
-	for d := json.NewDecoder(resp.Body); ; {
-		var one api.Stands
+	return eachLine(resp.Body, fn)
+}
+
+// eachLine calls fn with each line of a list.
+func eachLine[T any](list io.Reader, fn func(T) error) error {
+	for d := json.NewDecoder(list); ; {
+		var one T
 		switch err := d.Decode(&one); {
 		case errors.Is(err, io.EOF):
 			return nil

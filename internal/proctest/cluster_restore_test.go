@@ -25,9 +25,9 @@ func TestClusterOlderSnapshot(t *testing.T) {
 	older := map[string][]byte{}
 	for _, s := range c.all() {
 		s.stop()
-		older[s.data] = c.snapshot(t, s)
+		older[s.data] = snapshot(t, s)
 	}
-	c.resume()
+	c.startAll()
 	admin = c.admin.client()
 	visit(t, c.edges[0], l.path[open], 5)
 	visit(t, c.edges[1], l.path[click], 5)
@@ -43,7 +43,7 @@ func TestClusterOlderSnapshot(t *testing.T) {
 
 	for _, s := range c.all() {
 		s.stop()
-		if newer := c.snapshot(t, s); len(newer) == len(older[s.data]) {
+		if newer := snapshot(t, s); len(newer) == len(older[s.data]) {
 			t.Errorf("the snapshot in %s does not hold the refusal", s.data)
 		}
 		overwrite("control.snapshot", string(older[s.data]))(t, s.data)
@@ -79,25 +79,8 @@ func TestClusterOlderSnapshot(t *testing.T) {
 	addsUp(t, r)
 }
 
-// all is every role, those first that others need.
-func (c *cluster) all() []*server {
-	return append(append([]*server{c.admin}, c.edges...), c.consumers...)
-}
-
-// resume starts every role again.
-func (c *cluster) resume() {
-	c.t.Helper()
-	c.admin = c.start("admin", 0)
-	for i := range c.edges {
-		c.edges[i] = c.start("edge", i)
-	}
-	for i := range c.consumers {
-		c.consumers[i] = c.start("consume", i)
-	}
-}
-
 // snapshot is what a role that has stopped knows.
-func (c *cluster) snapshot(t *testing.T, s *server) []byte {
+func snapshot(t *testing.T, s *server) []byte {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(s.data, "control.snapshot"))
 	if err != nil {

@@ -107,13 +107,25 @@ func (c *cluster) begin(broker string) {
 	if out, serr, code := mailbeacon(t.Context(), t, "", "admin", "migrate", "--clickhouse", c.storeSetting(c.store.Native, "")); code != 0 {
 		t.Fatalf("make the tables: %s%s", out, serr)
 	}
+	c.edges, c.consumers = make([]*server, testEdges), make([]*server, testConsumers)
+	c.startAll()
+}
+
+// startAll starts every role, for the first time or again.
+func (c *cluster) startAll() {
+	c.t.Helper()
 	c.admin = c.start("admin", 0)
-	for i := range testEdges {
-		c.edges = append(c.edges, c.start("edge", i))
+	for i := range c.edges {
+		c.edges[i] = c.start("edge", i)
 	}
-	for i := range testConsumers {
-		c.consumers = append(c.consumers, c.start("consume", i))
+	for i := range c.consumers {
+		c.consumers[i] = c.start("consume", i)
 	}
+}
+
+// all is every role, in the order in which they start.
+func (c *cluster) all() []*server {
+	return slices.Concat([]*server{c.admin}, c.edges, c.consumers)
 }
 
 // start starts a role and waits until it is ready.
@@ -150,7 +162,7 @@ func (c *cluster) folder(role string, n int) string {
 // stop ends every role, each without an error.
 func (c *cluster) stop() {
 	c.t.Helper()
-	for _, s := range append(append(c.consumers, c.edges...), c.admin) {
+	for _, s := range slices.Backward(c.all()) {
 		s.stop()
 	}
 }
