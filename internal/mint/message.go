@@ -91,6 +91,7 @@ type letter struct {
 	ways     ways                     // out, of the mail itself
 	wanted   []campaign.Link          // met in the mail, to be registered
 	numbers  map[campaign.Link]uint16 // of what was met; 0 for what has none
+	marks    *marks                   // of the person's address; nil until a link is met
 }
 
 func (j *letter) write(ctx context.Context) (*Message, error) {

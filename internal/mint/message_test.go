@@ -200,6 +200,10 @@ func TestAddressesAreNotRegistered(t *testing.T) {
 		"https://example.com/?to=anna@example.com", "https://example.com/?to=Anna%40Example.com",
 		"https://example.com/?to=%61nna%40example.com", "https://example.com/?to=anna%2540example.com",
 		"https://example.com/100%/anna%40example.com", "https://example.com/" + url.QueryEscape("ANNA@example.com"),
+		// in base64 behind nothing, one byte and two, with and without an end, escaped, of URLs; in hex; as MD5, SHA-1 and SHA-256
+		"https://example.com/?u=YW5uYUBleGFtcGxlLmNvbQ==", "https://example.com/?u=YW5uYUBFeGFtcGxlLmNvbQ", "https://example.com/?u=PGFubmFAZXhhbXBsZS5jb20%2B",
+		"https://example.com/?u=dTphbm5hQGV4YW1wbGUuY29tOjE%253D", "https://example.com/616E6E61406578616D706C652E636F6D/x",
+		"https://example.com/a/6b56db1f84a3997b902509d3fbf0a306", "https://example.com/a/46864313fa6d54ca75d20f478c80edfa75d92a16", "https://example.com/a/F7D54C22DDA5B1780276601CD005909B70543FC4A6BA72D735B4CB9BBB611F01",
 	} {
 		m := h.message(t, mint.Request{To: " anna@Example.com", HTML: `<body><a href="` + link + `">x</a></body>`})
 		if !strings.Contains(m.HTML, link) || m.Links != 0 || m.Kept["declined"] != 1 {

@@ -1,7 +1,13 @@
 package mint
 
 import (
+	"crypto/md5"  //nolint:gosec // mailers do put such hashes into links
+	"crypto/sha1" //nolint:gosec // as above
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -9,12 +15,14 @@ import (
 	"mailbeacon/internal/campaign"
 )
 
-// names says whether a URL holds the address that the mail is for, plain or percent-encoded, once
-// or twice over.
+// names says whether a URL holds the address that the mail is for: plain, percent-encoded once or twice over, in
+// base64 or hex, or as a hash without a key, which names its person as well.
 func (j *letter) names(raw string) bool {
-	address := strings.ToLower(strings.TrimSpace(j.request.To))
+	if j.marks == nil {
+		j.marks = marksOf(strings.TrimSpace(j.request.To))
+	}
 	for range 3 {
-		if strings.Contains(strings.ToLower(raw), address) {
+		if j.marks.in(raw) {
 			return true
 		}
 		decoded := decode(raw)
@@ -24,6 +32,46 @@ func (j *letter) names(raw string) bool {
 		raw = decoded
 	}
 	return false
+}
+
+// marks are the forms of an address that are looked for in URLs.
+type marks struct {
+	exact  []string
+	folded []string // lower case, and found in any
+}
+
+func marksOf(address string) *marks {
+	lower := strings.ToLower(address)
+	m := &marks{folded: []string{lower}}
+	for _, a := range slices.Compact([]string{address, lower}) {
+		m.folded = append(m.folded, hex.EncodeToString([]byte(a)))
+		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			for before := range 3 {
+				m.exact = append(m.exact, within(enc, a, before))
+			}
+		}
+	}
+	m5, s1, s2 := md5.Sum([]byte(lower)), sha1.Sum([]byte(lower)), sha256.Sum256([]byte(lower)) //nolint:gosec // to be found
+	for _, sum := range [][]byte{m5[:], s1[:], s2[:]} {
+		m.folded = append(m.folded, hex.EncodeToString(sum))
+		m.exact = append(m.exact, within(base64.RawStdEncoding, string(sum), 0), within(base64.RawURLEncoding, string(sum), 0))
+	}
+	return m
+}
+
+// within is what a text has in common in the base64 of whatever holds it behind so many bytes, or three more.
+func within(enc *base64.Encoding, text string, before int) string {
+	whole := enc.EncodeToString(append(make([]byte, before), text...))
+	return whole[(8*before+5)/6 : 8*(before+len(text))/6]
+}
+
+func (m *marks) in(s string) bool {
+	holds := func(mark string) bool { return strings.Contains(s, mark) }
+	if slices.ContainsFunc(m.exact, holds) {
+		return true
+	}
+	s = strings.ToLower(s)
+	return slices.ContainsFunc(m.folded, holds)
 }
 
 // decode undoes percent-encoding where it is valid, and leaves the rest.

@@ -53,7 +53,9 @@ func newHunt(n needles) *hunt {
 	return h
 }
 
-func (h *hunt) add(of, form string, b []byte) { h.traces = append(h.traces, trace{of: of, form: form, b: b}) }
+func (h *hunt) add(of, form string, b []byte) {
+	h.traces = append(h.traces, trace{of: of, form: form, b: b})
+}
 
 func (h *hunt) addFolded(of, form, s string) {
 	h.traces = append(h.traces, trace{of: of, form: form, b: []byte(strings.ToLower(s)), folded: true})

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"context"
 	little "encoding/binary"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,34 +19,115 @@ import (
 	"mailbeacon/internal/token"
 )
 
-// What went in and must not be found anywhere afterwards.
-const (
-	secretAddress = "Zaphod.Quux+tag@xylophone-mail.example"
-	secretIP      = "203.0.113.77"
-	secretAgent   = "Zyzzyva/7.3 (quokka)"
-)
-
-// TestNothingOfPeopleIsLeft runs everything once and looks through every file, the log and the
-// metrics for the address, the IP and the User-Agent that went in.
+// TestNothingOfPeopleIsLeft does everything once, with a kill between, and looks through every file, the log, the
+// metrics and what was answered for the addresses, the machines and the programs that it came from.
 func TestNothingOfPeopleIsLeft(t *testing.T) {
-	ctx, data := t.Context(), t.TempDir()
-	s := start(t, data, append(quick, "--trusted-proxies=127.0.0.0/8", "--log-level=debug")...)
-	useAddress(ctx, t, s.client(), s.public)
-	badRequests(t, s)
-	s.drain()
-	metrics := s.scrape()
-	search(t, "metrics", metrics)
-	live := files(t, data) // a database's log holds what its file does not yet
-	s.stop()
-	for name, content := range live {
-		search(t, name+" (running)", content)
+	ctx, data, h := t.Context(), t.TempDir(), peoplesHunt()
+	args := append(slices.Clone(quick), "--trusted-proxies=127.0.0.0/8", "--log-level=debug")
+	var left contents
+	for round := range 2 {
+		s := start(t, data, args...)
+		left.add("metrics at the start", s.scrape())
+		o, v := &operator{t: t, s: s, client: s.client()}, &visitor{t, s.public}
+		campaign := fmt.Sprintf("spring-%d", round)
+		if round > 0 { // who left and who refused in the round before is measured again
+			agreeAgain(ctx, t, o.client)
+		}
+		reader, leaver := o.prepares(ctx, campaign, "Spring")
+		v.reads(&reader, everybody.reads)
+		v.errs()
+		s.drain()
+		v.decides(&reader, &leaver)
+		v.reads(&reader, everybody.reads)
+		o.works(ctx, campaign, "2026-11")
+		left.add("metrics", s.scrape())
+		left.add("answers", o.said.String())
+		if round == 0 {
+			s.kill()
+			left.addFolder(t, data)
+		} else {
+			s.drain()
+			left.addFolder(t, data) // a database's log holds what its file does not yet
+			s.stop()
+		}
+		left.add("log", s.out.String())
+		if !strings.Contains(s.out.String(), "msg=request") {
+			t.Error("the log at level debug says nothing of requests: this test looks in the wrong place")
+		}
 	}
-	for name, content := range files(t, data) {
-		search(t, name, content)
+	left.addFolder(t, data)
+	left.mustNotHold(t, h)
+	if len(left) < 30 {
+		t.Errorf("only %d contents were looked at", len(left))
 	}
-	search(t, "log", s.out.String())
-	if !strings.Contains(s.out.String(), "msg=request") {
-		t.Error("the log at level debug says nothing of requests: this test looks in the wrong place")
+	must(t, os.WriteFile(filepath.Join(data, "spool", "planted"), []byte("x"+strings.ToUpper(everybody.reads)), 0o600))
+	var planted contents
+	planted.addFolder(t, data)
+	if len(planted.search(h)) != 1 {
+		t.Errorf("what was planted in the folder is found %d times", len(planted.search(h)))
+	}
+}
+
+// agreeAgain grants what the people of a round before refused.
+func agreeAgain(ctx context.Context, t *testing.T, c *client.Client) {
+	t.Helper()
+	for _, who := range []string{everybody.reads, everybody.leaves} {
+		_, err := c.SetConsent(ctx, api.Decision{Subject: who, Opens: "granted", Clicks: "granted", Unsubscribed: new(bool), Source: "letter"})
+		must(t, err)
+	}
+}
+
+// content is what was found somewhere.
+type content struct {
+	where string
+	b     []byte
+}
+
+type contents []content
+
+func (c *contents) add(where, text string) { *c = append(*c, content{where, []byte(text)}) }
+
+// addFolder adds every file below a folder, its name, too. What goes away meanwhile was looked at before, or will be
+// where it is now.
+func (c *contents) addFolder(t *testing.T, root string) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		files++
+		name, _ := filepath.Rel(root, path) // it is below
+		c.add(filepath.Join(filepath.Base(root), name), name+"\n"+string(bytes.TrimRight(b, "\x00")))
+		return err
+	})
+	must(t, err)
+	if files < 5 {
+		t.Errorf("%s has only %d files", root, files)
+	}
+}
+
+// search tells what is found where.
+func (c contents) search(h *hunt) (found []string) {
+	for i := range c {
+		for _, what := range h.search(c[i].b) {
+			found = append(found, c[i].where+" holds "+what)
+		}
+	}
+	return found
+}
+
+func (c contents) mustNotHold(t *testing.T, h *hunt) {
+	t.Helper()
+	for _, f := range c.search(h) {
+		t.Error(f)
 	}
 }
 
@@ -112,100 +193,4 @@ func TestCountedEventsLeaveTheSpool(t *testing.T) {
 	s.drain()
 	l.check(ctx, t, s.client())
 	s.stop()
-}
-
-// useAddress lets the address through everything that takes one.
-func useAddress(ctx context.Context, t *testing.T, c *client.Client, public string) {
-	t.Helper()
-	if _, err := c.CreateCampaign(ctx, api.NewCampaign{Name: "spring", Title: "Spring"}); err != nil {
-		t.Fatal(err)
-	}
-	mail, err := c.Render(ctx, "spring", api.MailRequest{To: secretAddress, HTML: `<a href="https://example.com/">x</a>`})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !mail.Tracking.Opens {
-		t.Fatal("nothing is measured")
-	}
-	m := mint(ctx, t, c, "spring", secretAddress)
-	headers := []string{"X-Forwarded-For: " + secretIP, "Referer: https://webmail.example/" + url.QueryEscape(secretAddress)}
-	for _, path := range []string{pathOf(t, m.PixelURL), pathOf(t, m.Links["1"]), pathOf(t, m.UnsubscribeURL), "/o/forged-" + url.PathEscape(secretAddress), "/nothing?to=" + url.QueryEscape(secretAddress)} {
-		conn, err := dial(public)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := conn.getAs(secretAgent, path, headers...); err != nil {
-			t.Fatal(err)
-		}
-		conn.close()
-	}
-	if _, err := c.SetConsent(ctx, api.Decision{Subject: secretAddress, Opens: "refused", Source: "letter"}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.Consent(ctx, secretAddress); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := dial(public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.close()
-	if _, err := conn.getAs(secretAgent, pathOf(t, m.PixelURL), headers...); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// badRequests sends the address where it does not belong.
-func badRequests(t *testing.T, s *server) {
-	t.Helper()
-	addr, err := os.ReadFile(filepath.Join(s.data, "admin.addr"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := os.ReadFile(filepath.Join(s.data, "admin.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	base := strings.TrimSpace(string(addr))
-	quoted, err := json.Marshal(secretAddress)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, body := range []string{`{"subject":` + string(quoted), `{` + string(quoted) + `:1}`, `{"subject":` + string(quoted) + `,"opens":` + string(quoted) + `}`} {
-		post(t, base+"/v1/consent", strings.TrimSpace(string(key)), body)
-	}
-	post(t, base+"/v1/"+url.PathEscape(secretAddress)+"?q="+url.QueryEscape(secretAddress), secretAddress, "")
-	post(t, base+"/v1/campaigns/"+url.PathEscape(secretAddress)+"/messages", strings.TrimSpace(string(key)), "{}")
-}
-
-// search fails where a text holds what went in, in any form that it may have been given.
-func search(t *testing.T, where, text string) {
-	t.Helper()
-	lower := strings.ToLower(text)
-	for _, secret := range []string{secretAddress, url.QueryEscape(secretAddress), "zaphod", "xylophone", secretIP, secretAgent, "zyzzyva"} {
-		if i := strings.Index(lower, strings.ToLower(secret)); i >= 0 {
-			t.Errorf("%s holds %q: ...%q...", where, secret, text[max(0, i-60):min(len(text), i+60)])
-		}
-	}
-}
-
-// files is every file below a folder.
-func files(t *testing.T, root string) map[string]string {
-	t.Helper()
-	all := map[string]string{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		all[path] = string(b)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(all) < 6 {
-		t.Fatalf("only %d files", len(all))
-	}
-	return all
 }

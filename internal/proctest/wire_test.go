@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
-	"testing"
 	"time"
 )
 
@@ -59,26 +57,6 @@ func (c *conn) getAs(agent, path string, headers ...string) (status int, err err
 	}
 	c.last = resp.Close
 	return resp.StatusCode, nil
-}
-
-// post sends a body with a key; whatever the answer is.
-func post(t *testing.T, target, key, body string) {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, target, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+key)
-	req.Header.Set("User-Agent", secretAgent)
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode < 400 {
-		t.Errorf("%s: status %d", body, resp.StatusCode)
-	}
 }
 
 // fetch opens a connection for one request.
