@@ -29,10 +29,16 @@ func deleteTopic(t *testing.T, addr, name string) {
 	}
 }
 
-// writeRecord writes one record of any bytes.
+// writeRecord writes one record of any bytes, without a key.
 func writeRecord(t *testing.T, addr, topic string, partition int, value []byte) {
 	t.Helper()
-	batch := recordBatch(value)
+	writeKeyed(t, addr, topic, partition, nil, value)
+}
+
+// writeKeyed writes one record with a key, which a compacted topic wants.
+func writeKeyed(t *testing.T, addr, topic string, partition int, key, value []byte) {
+	t.Helper()
+	batch := recordBatch(key, value)
 	b := []byte{0xff, 0xff, 0xff, 0xff}       // no transaction, all acknowledge
 	b = bin.BigEndian.AppendUint32(b, 10_000) // milliseconds
 	b = bin.BigEndian.AppendUint32(b, 1)      // one topic
@@ -47,10 +53,14 @@ func writeRecord(t *testing.T, addr, topic string, partition int, value []byte) 
 	}
 }
 
-// recordBatch is a batch of one record.
-func recordBatch(value []byte) []byte {
-	r := []byte{0, 0, 0}        // attributes, time and offset after the batch's
-	r = bin.AppendVarint(r, -1) // no key
+// recordBatch is a batch of one record; nil is no key.
+func recordBatch(key, value []byte) []byte {
+	r := []byte{0, 0, 0} // attributes, time and offset after the batch's
+	if key == nil {
+		r = bin.AppendVarint(r, -1)
+	} else {
+		r = append(bin.AppendVarint(r, int64(len(key))), key...)
+	}
 	r = bin.AppendVarint(r, int64(len(value)))
 	r = append(append(r, value...), 0) // no headers
 	record := append(bin.AppendVarint(nil, int64(len(r))), r...)

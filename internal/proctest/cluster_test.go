@@ -27,7 +27,8 @@ type cluster struct {
 	brokerWay *wire   // to the broker, where the cluster is over wires; else nil
 	storeWays []*wire // to the store, of each consumer
 	dir       string
-	settings  []string // of all roles
+	settings  []string                   // of all roles
+	extra     func(role string) []string // more arguments of a role; may be nil
 	admin     *server
 	edges     []*server
 	consumers []*server
@@ -144,6 +145,9 @@ func (c *cluster) launch(role string, n int) *server {
 	args := append([]string{role}, c.settings...)
 	if role == "edge" {
 		args = append(args, "--listen", "127.0.0.1:0")
+	}
+	if c.extra != nil {
+		args = append(args, c.extra(role)...)
 	}
 	if role == "consume" && c.storeWays != nil {
 		// A silent store is given up soon, so that a time-out takes no half minute.

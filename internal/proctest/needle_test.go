@@ -144,7 +144,7 @@ func (h *hunt) host(a netip.Addr) {
 // one alone is no find in much content: chance makes each once in 4 GiB. So all of what goes in comes from several
 // addresses, and as many of them must be there in one form as makes chance less than one in a million.
 func (h *hunt) search(content []byte) (found []string) {
-	lower := bytes.ToLower(content)
+	lower := lowered(content)
 	weak := map[string][]string{} // what was found, by the form
 	for i := range h.traces {
 		t := &h.traces[i]
@@ -171,6 +171,17 @@ func (h *hunt) search(content []byte) (found []string) {
 	}
 	slices.Sort(found)
 	return found
+}
+
+// lowered is lower case in ASCII alone: byte for byte, whatever the content is.
+func lowered(b []byte) []byte {
+	b = bytes.Clone(b)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c | 0x20
+		}
+	}
+	return b
 }
 
 // chance is about how likely it is that so many of ten forms of four bytes are in random content of a size.
