@@ -30,6 +30,10 @@ func newWebhook(cfg *config.Config, dir *datadir.Dir, state *state, logger *slog
 	}
 	return webhook.New(webhook.Options{
 		URL: cfg.Webhook, Secret: secret, Ledger: state.consentWriter, Applied: state.follower.Applied,
+		Campaign: func(number uint32) string {
+			c, _ := state.campaigns.ByNumber(number)
+			return c.Name
+		},
 		Progress: dir.Path(webhookFile), Logger: logger,
 	})
 }

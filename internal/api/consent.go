@@ -73,6 +73,7 @@ type Event struct {
 	Source       string    `json:"source,omitempty"`
 	TextVersion  string    `json:"text_version,omitempty"`
 	By           string    `json:"by,omitempty" doc:"page, or key: and the name of the API key"`
+	Campaign     string    `json:"campaign,omitempty" doc:"name of the campaign whose message led to it"`
 	Before       Held      `json:"before" doc:"what held before"`
 	After        Held      `json:"after" doc:"what holds since"`
 	Receipt      string    `json:"receipt,omitempty"`
@@ -90,6 +91,7 @@ type Change struct {
 	Source       string    `json:"source,omitempty"`
 	TextVersion  string    `json:"text_version,omitempty"`
 	By           string    `json:"by,omitempty" doc:"page, or key: and the name of the API key"`
+	Campaign     string    `json:"campaign,omitempty" doc:"name of the campaign whose message led to it"`
 	More         bool      `json:"more,omitempty" doc:"the next line has the same position: this one is not whole yet, and after= it would leave something out"`
 }
 
@@ -108,6 +110,15 @@ func showChange(r *consent.Recorded) Change {
 		c.Format = r.Format.String()
 	}
 	return c
+}
+
+// campaignName is a campaign's name by its number, "" for 0 and for one that is not known.
+func (a *API) campaignName(number uint32) string {
+	if number == 0 {
+		return ""
+	}
+	c, _ := a.o.Campaigns.ByNumber(number)
+	return c.Name
 }
 
 func (a *API) routeConsent() {
@@ -176,7 +187,7 @@ func (a *API) lookUp(ctx context.Context, in *struct{ RawBody []byte }) (*answer
 		c := showChange(r)
 		e := Event{
 			Position: c.Position, Time: c.Time, Opens: c.Opens, Clicks: c.Clicks, Format: c.Format, Unsubscribed: c.Unsubscribed,
-			Source: c.Source, TextVersion: c.TextVersion, By: c.By, Before: showHeld(r.Before), After: showHeld(r.After),
+			Source: c.Source, TextVersion: c.TextVersion, By: c.By, Campaign: a.campaignName(r.Campaign), Before: showHeld(r.Before), After: showHeld(r.After),
 		}
 		if b.Receipts {
 			e.Receipt = r.Receipt(a.o.Receipts())
@@ -208,7 +219,9 @@ func (a *API) changes(ctx context.Context, x *exchange) error {
 			return errEnough
 		}
 		within = r.More // a position is told of wholly
-		line, err := json.Marshal(showChange(&r))
+		change := showChange(&r)
+		change.Campaign = a.campaignName(r.Campaign)
+		line, err := json.Marshal(change)
 		if err != nil {
 			return err
 		}

@@ -249,10 +249,10 @@ func (g *gather) flush() error {
 }
 
 // joins says whether a record belongs to the decision before it: the next position, the same
-// person, time, source and text, brought by the same, and a field that it does not speak of yet.
+// person, time, source, text and campaign, brought by the same, and a field that it does not speak of yet.
 func (r *Recorded) joins(c *Change, e *control.Entry) bool {
 	return r.Subject == c.Subject && r.Position+1 == e.Position && r.Time.Equal(e.Time) &&
-		r.Source == c.Source && r.TextVersion == c.TextVersion && r.By == c.By &&
+		r.Source == c.Source && r.TextVersion == c.TextVersion && r.By == c.By && r.Campaign == c.Campaign &&
 		(r.Opens == Unset || c.Opens == Unset) && (r.Clicks == Unset || c.Clicks == Unset) &&
 		(r.Format == FormatUnset || c.Format == FormatUnset) && (r.Unsubscribed == nil || c.Unsubscribed == nil)
 }

@@ -33,6 +33,8 @@ type Change struct {
 	TextVersion string
 	// By is who brought it: "page", or "key:" and the API key's name. It never is a key itself.
 	By string
+	// Campaign is the number of the campaign whose message led to the page, 0 where there was none. No receipt has it.
+	Campaign uint32
 }
 
 // Check says with a *control.InvalidError what is wrong with c.
@@ -97,6 +99,7 @@ type body struct {
 	Source      string `json:"source,omitempty"`
 	TextVersion string `json:"text_version,omitempty"`
 	By          string `json:"by,omitempty"`
+	Campaign    uint32 `json:"campaign,omitempty"`
 }
 
 func keyOf(subject uint64, f field) string { return fmt.Sprintf("%016x/%s", subject, f) }
@@ -128,7 +131,7 @@ func parse(e *control.Entry) (Change, error) {
 	if json.Unmarshal(e.Body, &b) != nil {
 		return refusal(subject, f), errors.New("consent record taken as a refusal: its body is not of the right form")
 	}
-	c := Change{Subject: subject, Source: b.Source, TextVersion: b.TextVersion, By: b.By}
+	c := Change{Subject: subject, Source: b.Source, TextVersion: b.TextVersion, By: b.By, Campaign: b.Campaign}
 	switch f {
 	case fieldOpens:
 		c.Opens, err = ParseState(b.Value)
@@ -189,7 +192,7 @@ func (c *Change) records(now time.Time) ([]control.Record, error) {
 		if !ok {
 			continue
 		}
-		b, err := json.Marshal(body{Value: value, Source: c.Source, TextVersion: c.TextVersion, By: c.By})
+		b, err := json.Marshal(body{Value: value, Source: c.Source, TextVersion: c.TextVersion, By: c.By, Campaign: c.Campaign})
 		if err != nil {
 			return nil, fmt.Errorf("encode a consent record: %w", err)
 		}

@@ -146,7 +146,7 @@ func (w *Writer) repeats(ctx context.Context, r *Recorded) (bool, error) {
 			return false, nil
 		}
 		if last.Position > at.Position {
-			at.Position, at.Time, at.By = last.Position, last.Time, said.By
+			at.Position, at.Time, at.By, at.Campaign = last.Position, last.Time, said.By, said.Campaign
 		}
 	}
 	*r = at

@@ -100,6 +100,12 @@ func TestRepetitionIsNotRecorded(t *testing.T) {
 			t.Errorf("repeated at %d, first at %d", pos, first)
 		}
 	}
+	// Nor by another campaign's message: who left has left.
+	again := oneClick
+	again.Campaign = 12
+	if pos := record(t, w, again); pos != first {
+		t.Errorf("by another message at %d", pos)
+	}
 	// Another source or text is another thing to have said.
 	if pos := record(t, w, Change{Subject: 7, Unsubscribed: new(true), Source: "preferences"}); pos != 2 {
 		t.Errorf("another source at %d", pos)
@@ -232,6 +238,21 @@ func TestDecisionsOfOneMoment(t *testing.T) {
 		record(t, w, Change{Subject: 7, Clicks: Refused})
 		p, err := w.Lookup(t.Context(), 7)
 		if err != nil || len(p.History) != 2 || p.History[0].Position != 1 || p.History[1].Position != 3 {
+			t.Errorf("%+v, %v", p.History, err)
+		}
+	})
+}
+
+// TestCampaignIsKept reads back by whose message somebody decided; two messages make two decisions.
+func TestCampaignIsKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w, _ := office(t, control.NewMemory())
+		record(t, w, Change{Subject: 7, Opens: Refused, Format: Plain, Campaign: 12})
+		record(t, w, Change{Subject: 7, Clicks: Refused, Campaign: 13})
+		record(t, w, Change{Subject: 7, Unsubscribed: new(true)})
+		p, err := w.Lookup(t.Context(), 7)
+		if err != nil || len(p.History) != 3 || p.History[0].Campaign != 12 || p.History[1].Campaign != 13 || p.History[2].Campaign != 0 {
 			t.Errorf("%+v, %v", p.History, err)
 		}
 	})

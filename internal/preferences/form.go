@@ -10,6 +10,7 @@ import (
 	"net/url"
 
 	"mailbeacon/internal/consent"
+	"mailbeacon/internal/token"
 )
 
 // form is what was posted.
@@ -32,9 +33,9 @@ const (
 func (f form) empty() bool { return f == form{} }
 
 // change is what to record of a form that is not empty; version tells the text that was read.
-func (f form) change(subject uint64, version string) consent.Change {
+func (f form) change(claims token.Claims, version string) consent.Change {
 	c := consent.Change{
-		Subject: subject, Opens: f.opens, Clicks: f.clicks, Format: f.format,
+		Subject: claims.Subject, Campaign: claims.Campaign, Opens: f.opens, Clicks: f.clicks, Format: f.format,
 		Source: "preferences", TextVersion: version,
 	}
 	if f.oneClick {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"mailbeacon/internal/consent"
+	"mailbeacon/internal/token"
 )
 
 func TestFormsThatAreNotThePages(t *testing.T) {
@@ -69,7 +70,7 @@ func FuzzParseForm(f *testing.F) {
 		if err != nil || got.empty() {
 			return
 		}
-		change := got.change(9, "v")
+		change := got.change(token.Claims{Subject: 9}, "v")
 		if err := change.Check(); err != nil {
 			t.Fatalf("%q %q: the form passed and the change does not: %v", contentType, body, err)
 		}

@@ -91,7 +91,7 @@ func (h *Handler) Serve(ctx *fasthttp.RequestCtx, text []byte) bool {
 	page := h.o.Pages.choose(ctx.Request.Header.PeekCanonical(acceptLanguage))
 	var outcome Outcome
 	if ctx.IsPost() {
-		outcome = h.post(ctx, page, claims.Subject)
+		outcome = h.post(ctx, page, claims)
 	} else {
 		outcome = h.get(ctx, page, claims.Subject)
 	}
@@ -108,7 +108,8 @@ func (h *Handler) get(ctx *fasthttp.RequestCtx, page *page, subject uint64) Outc
 }
 
 // post takes a choice in. Every answer but Saved, Soon and OneClick means that nothing changed.
-func (h *Handler) post(ctx *fasthttp.RequestCtx, page *page, subject uint64) Outcome {
+func (h *Handler) post(ctx *fasthttp.RequestCtx, page *page, claims token.Claims) Outcome {
+	subject := claims.Subject
 	form, err := parseForm(ctx.Request.Header.ContentType(), ctx.PostBody())
 	answer := func(o Outcome) Outcome {
 		if form.oneClick {
@@ -127,7 +128,7 @@ func (h *Handler) post(ctx *fasthttp.RequestCtx, page *page, subject uint64) Out
 	case !h.rates.allow(subject, time.Now()):
 		return answer(Limited)
 	}
-	change := form.change(subject, page.version)
+	change := form.change(claims, page.version)
 	bounded, cancel := context.WithTimeout(context.Background(), saveTime)
 	defer cancel()
 	_, effective, err := h.o.Writer.Change(bounded, change)

@@ -261,8 +261,8 @@ func TestOneClick(t *testing.T) {
 				t.Errorf("three times one click left %d entries in the ledger, want 1", n)
 			}
 			es, err := s.log.Read(context.Background(), 0, 10)
-			if err != nil || !bytes.Contains(es[0].Body, []byte("one-click")) {
-				t.Errorf("the ledger does not say how: %s, %v", es[0].Body, err)
+			if err != nil || !bytes.Contains(es[0].Body, []byte("one-click")) || !bytes.Contains(es[0].Body, []byte(`"campaign":7`)) {
+				t.Errorf("the ledger does not say how, or by which campaign's message: %s, %v", es[0].Body, err)
 			}
 		})
 	}

@@ -5,7 +5,6 @@ import (
 	bin "encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,24 +79,6 @@ func newSearchedCluster(t *testing.T) (*cluster, *inbox) {
 	return c, in
 }
 
-// newInbox starts a receiver of messages.
-func newInbox(t *testing.T) (*inbox, *httptest.Server) {
-	t.Helper()
-	in := &inbox{T: t, key: []byte("0123456789abcdefghijklmnopqrstuv"), took: map[string]string{}}
-	s := httptest.NewServer(in)
-	t.Cleanup(s.Close)
-	return in, s
-}
-
-func (in *inbox) secret() string { return "whsec_" + base64.StdEncoding.EncodeToString(in.key) }
-
-func (in *inbox) secretFile(t *testing.T) string {
-	t.Helper()
-	name := filepath.Join(t.TempDir(), "secret")
-	must(t, os.WriteFile(name, []byte(in.secret()+"\n"), 0o600))
-	return name
-}
-
 // rummage collects what is left of a cluster.
 type rummage struct {
 	*cluster
@@ -133,13 +114,6 @@ func (r *rummage) round(n int) {
 		return strings.TrimSpace(r.query("SELECT count() > 0 FROM mailbeacon.ledger WHERE body LIKE '%"+textWord+"%'", "TabSeparated")) == "1"
 	})
 	r.left.add("answers", o.said.String())
-}
-
-// told is how many messages were taken.
-func (in *inbox) told() int {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return len(in.took)
 }
 
 // scrape keeps what every role says of itself.

@@ -43,9 +43,16 @@ const (
 // newCluster starts all of it.
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), broker: kafkatest.Own(t, kafka.Options{}), store: clickhousetest.Own(t, clickhouse.Options{})}
-	c.begin(c.broker.Addr())
+	c := &cluster{t: t}
+	c.own()
 	return c
+}
+
+// own starts engines for a cluster that has none, and the roles on them.
+func (c *cluster) own() {
+	c.t.Helper()
+	c.dir, c.broker, c.store = c.t.TempDir(), kafkatest.Own(c.t, kafka.Options{}), clickhousetest.Own(c.t, clickhouse.Options{})
+	c.begin(c.broker.Addr())
 }
 
 // await waits until the reports hold at least what was answered, and everything is counted. What is more than

@@ -43,6 +43,8 @@ type Options struct {
 	// Applied is the position up to which the control log is known here. It costs nothing to ask, and may be
 	// called concurrently; the ledger is read where it went on.
 	Applied func() control.Position
+	// Campaign is the name of a campaign by its number, "" where it is not known. It may be called concurrently.
+	Campaign func(number uint32) string
 	// Progress is the file that notes how far it got. Where there is none, it begins behind Applied: what
 	// was decided before there was a webhook is not told.
 	Progress string
@@ -71,8 +73,8 @@ const (
 
 // New returns a sender, or an error where the options or the file of progress can't be used.
 func New(o Options) (*Sender, error) {
-	if o.Ledger == nil || o.Applied == nil || len(o.Secret.key) == 0 || o.Progress == "" {
-		return nil, errors.New("webhook: no ledger, secret or file of progress")
+	if o.Ledger == nil || o.Applied == nil || o.Campaign == nil || len(o.Secret.key) == 0 || o.Progress == "" {
+		return nil, errors.New("webhook: no ledger, campaigns, secret or file of progress")
 	}
 	if err := CheckURL(o.URL); err != nil {
 		return nil, fmt.Errorf("webhook: the URL %w", err)
@@ -155,6 +157,8 @@ type Message struct {
 	Subject string    `json:"subject"` // the person's number, 16 hexadecimal digits
 	Time    time.Time `json:"time"`    // of the decision, UTC
 	Source  string    `json:"source"`  // how it came: "one-click", "preferences", or what an API call said
+	// Campaign is the name of the campaign whose message led to it, absent where none did.
+	Campaign string `json:"campaign,omitempty"`
 }
 
 // insist sends one message until it is taken, or ctx ends.
@@ -162,6 +166,9 @@ func (s *Sender) insist(ctx context.Context, r *consent.Recorded) error {
 	m := Message{Type: "subscribed", Subject: fmt.Sprintf("%016x", r.Subject), Time: r.Time.UTC(), Source: r.Source}
 	if *r.Unsubscribed {
 		m.Type = "unsubscribed"
+	}
+	if r.Campaign != 0 {
+		m.Campaign = s.o.Campaign(r.Campaign)
 	}
 	body, err := json.Marshal(m)
 	if err != nil {

@@ -128,13 +128,16 @@ func (r *receiver) RoundTrip(request *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: code, Body: io.NopCloser(strings.NewReader("thanks")), Header: http.Header{"Location": {"https://elsewhere.example/"}}}, nil
 }
 
+// names are the names of campaigns.
+func names(number uint32) string { return map[uint32]string{12: "spring"}[number] }
+
 func newSender(t *testing.T, l *ledger, r *receiver, progress string) *Sender {
 	t.Helper()
 	secret, err := parseSecret(testSecret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(Options{URL: "https://mailer.example/hook", Secret: secret, Ledger: l, Applied: l.applied, Progress: progress})
+	s, err := New(Options{URL: "https://mailer.example/hook", Secret: secret, Ledger: l, Applied: l.applied, Campaign: names, Progress: progress})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,6 +187,23 @@ func TestTellsWhoLeft(t *testing.T) {
 			t.Errorf("%v, %v", st, err)
 		}
 	})
+}
+
+// TestTellsTheCampaign: it is in the message where the decision came by one, and is known.
+func TestTellsTheCampaign(t *testing.T) {
+	t.Parallel()
+	for number, want := range map[uint32]string{12: `,"campaign":"spring"}`, 13: `"one-click"}`, 0: `"one-click"}`} {
+		synctest.Test(t, func(t *testing.T) {
+			l, r := &ledger{}, &receiver{}
+			s := newSender(t, l, r, filepath.Join(t.TempDir(), "p"))
+			l.add(5, 7, true)
+			(*l)[0].Campaign = number
+			running(t, s, time.Minute)
+			if !strings.HasSuffix(r.body, want) {
+				t.Errorf("campaign %d: body %s, want %s at its end", number, r.body, want)
+			}
+		})
+	}
 }
 
 // TestInsists answers wrongly in every way: nothing is skipped, nothing overtakes, and the pauses grow.
@@ -246,10 +266,10 @@ func TestNewRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := &ledger{}
-	whole := Options{URL: "https://a/", Secret: secret, Ledger: l, Applied: l.applied, Progress: filepath.Join(t.TempDir(), "p")}
+	whole := Options{URL: "https://a/", Secret: secret, Ledger: l, Applied: l.applied, Campaign: names, Progress: filepath.Join(t.TempDir(), "p")}
 	for name, cut := range map[string]func(*Options){
 		"URL": func(o *Options) { o.URL = "http://a/" }, "secret": func(o *Options) { o.Secret = Secret{} }, "ledger": func(o *Options) { o.Ledger = nil },
-		"applied": func(o *Options) { o.Applied = nil }, "progress": func(o *Options) { o.Progress = "" }, "damaged": func(o *Options) { o.Progress = bad },
+		"applied": func(o *Options) { o.Applied = nil }, "progress": func(o *Options) { o.Progress = "" }, "campaigns": func(o *Options) { o.Campaign = nil }, "damaged": func(o *Options) { o.Progress = bad },
 		"no folder": func(o *Options) { o.Progress = "/nowhere/p" },
 	} {
 		o := whole
