@@ -224,6 +224,10 @@ func TestReceipt(t *testing.T) {
 	if said := do(0, "", "consent", "verify", receipt, "--public-key", keys); !strings.Contains(said, "verified: subject ") {
 		t.Error(said)
 	}
+	if said := do(0, "Dear Ann,\r\n\r\n"+strings.ReplaceAll(string(text), "\n", "\r\n")+"\r\nYours", "consent", "verify", "-", "--public-key", keys); !strings.Contains(said, "\n  opens: refused\n") {
+		t.Errorf("a receipt in a mail: %s", said)
+	}
+	do(2, string(text)+string(text), "consent", "verify", "-", "--public-key", keys)
 	if said := do(0, string(text), "consent", "verify", "-", "--public-key", keys, "--json"); !strings.Contains(said, `"verified": true`) {
 		t.Error(said)
 	}

@@ -153,6 +153,22 @@ func whatChanged(h *api.Event) string {
 	return strings.Join(said, ", ")
 }
 
+// decidedBy are the lines of a receipt that say what was decided, and how.
+func decidedBy(receipt string) string {
+	var b strings.Builder
+	_, rest, _ := strings.Cut(receipt, "\ntime: ")
+	_, rest, _ = strings.Cut(rest, "\n")
+	for line := range strings.Lines(rest) {
+		if strings.HasPrefix(line, "key: ") {
+			break
+		}
+		if !strings.HasSuffix(line, ":\n") {
+			b.WriteString("  " + line)
+		}
+	}
+	return b.String()
+}
+
 // exported is what consent export prints.
 type exported struct {
 	Format   string    `json:"format"`
@@ -185,7 +201,8 @@ func newConsentVerify(c *cli, r *remote) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify RECEIPT",
 		Short: "Check a receipt, without a server",
-		Long: `Check a receipt (a file, "-" is stdin) against the keys that mailbeacon keyring public prints, without a server.
+		Long: `Check a receipt (a file, "-" is stdin) against the keys that mailbeacon keyring public prints, without a server,
+and print what it says. The file may be what it was copied or sent in: an answer, a mail.
 The exit code is 0 for a good one, and 1 for one of which anything was changed.`,
 		Example: "  mailbeacon consent verify anna.receipt --public-key receipts.pub",
 		Args:    cobra.ExactArgs(1),
@@ -205,14 +222,18 @@ The exit code is 0 for a good one, and 1 for one of which anything was changed.`
 			if err != nil {
 				return err
 			}
-			got, err := consent.VerifyReceipt(string(text), public)
+			receipt, err := consent.FindReceipt(string(text))
+			if err != nil {
+				return usage(fmt.Errorf("%s: %w", args[0], err))
+			}
+			got, err := consent.VerifyReceipt(receipt, public)
 			if err != nil {
 				return fmt.Errorf("not verified: %w", err)
 			}
 			if r.json {
 				return c.printJSON(map[string]any{"verified": true, "subject": fmt.Sprintf("%016x", got.Subject), "position": got.Position, "time": got.Time})
 			}
-			_, err = fmt.Fprintf(c.stdout, "verified: subject %016x, position %d, %s\n", got.Subject, got.Position, got.Time.Format("2006-01-02 15:04:05 MST"))
+			_, err = fmt.Fprintf(c.stdout, "verified: subject %016x, position %d, %s\n%s", got.Subject, got.Position, got.Time.Format("2006-01-02 15:04:05 MST"), decidedBy(receipt))
 			return err
 		},
 	}

@@ -266,13 +266,14 @@ func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool
 	}
 	p.preferences, err = preferences.New(preferences.Options{
 		Tokens: ring, Choices: state.consent, Writer: state.consentWriter.As("page"), Pages: pages,
+		Receipts: func() (uint8, func([]byte) []byte) { return ring.Keyring().ReceiptSigner() },
 	})
 	if err != nil {
 		return nil, err
 	}
 	beacon := pixel.New(p.intake)
 	p.server, err = edge.New(edge.Options{
-		Pixel: beacon, Plain: beacon, Redirect: redirect.New(p.intake, state.campaigns, redirectWait), Preferences: p.preferences,
+		Pixel: beacon, Plain: beacon, Redirect: redirect.New(p.intake, state.campaigns, redirectWait), Preferences: p.preferences, NotFound: pages.NotFound,
 		Limits:  edge.Limits{Conns: cfg.MaxConns, ConnsPerAddress: cfg.MaxConnsPerIP},
 		Trusted: proxies.Trusts, Logger: logger,
 	})

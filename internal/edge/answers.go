@@ -1,12 +1,7 @@
 package edge
 
 import (
-	"bytes"
-	"crypto/sha256"
-	_ "embed"
-	"encoding/base64"
 	"fmt"
-	"strconv"
 
 	"github.com/valyala/fasthttp"
 )
@@ -56,17 +51,11 @@ var (
 	allow              = []byte("Allow")
 	cacheControl       = []byte("Cache-Control")
 	contentTypeOptions = []byte("X-Content-Type-Options")
-	contentPolicy      = []byte("Content-Security-Policy")
-	referrerPolicy     = []byte("Referrer-Policy")
-	robotsTag          = []byte("X-Robots-Tag")
 
 	noStore     = []byte("no-store")
 	nosniff     = []byte("nosniff")
-	noReferrer  = []byte("no-referrer")
-	noindex     = []byte("noindex, nofollow")
 	oneDay      = []byte("public, max-age=86400")
 	problemType = []byte("application/problem+json")
-	htmlType    = []byte("text/html; charset=utf-8")
 	textType    = []byte("text/plain; charset=utf-8")
 	jsonType    = []byte("application/json")
 
@@ -84,34 +73,4 @@ func file(ctx *fasthttp.RequestCtx, contentType, body []byte) {
 	header.SetCanonical(cacheControl, oneDay)
 	header.SetCanonical(contentTypeOptions, nosniff)
 	ctx.Response.SetBodyRaw(body)
-}
-
-//go:embed notfound.html
-var notFoundPage []byte
-
-var notFoundPolicy = []byte("default-src 'none'; style-src '" + styleHash(notFoundPage) +
-	"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-
-// notFound writes the one 404 page, the same for every reason there may be.
-func notFound(ctx *fasthttp.RequestCtx) {
-	ctx.Response.SetStatusCode(fasthttp.StatusNotFound)
-	header := &ctx.Response.Header
-	header.SetContentTypeBytes(htmlType)
-	header.SetCanonical(cacheControl, noStore)
-	header.SetCanonical(contentPolicy, notFoundPolicy)
-	header.SetCanonical(referrerPolicy, noReferrer)
-	header.SetCanonical(contentTypeOptions, nosniff)
-	header.SetCanonical(robotsTag, noindex)
-	ctx.Response.SetBodyRaw(notFoundPage)
-}
-
-// styleHash is the source expression that lets a page's one style element through its policy.
-func styleHash(page []byte) string {
-	_, rest, _ := bytes.Cut(page, []byte("<style>"))
-	style, _, found := bytes.Cut(rest, []byte("</style>"))
-	if !found {
-		panic("edge: page without a style element, " + strconv.Itoa(len(page)) + " bytes")
-	}
-	sum := sha256.Sum256(style)
-	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }

@@ -32,11 +32,14 @@ type Page interface {
 	Serve(ctx *fasthttp.RequestCtx, name []byte) (found bool)
 }
 
-// Options are what a Server is made of. Pixel, Redirect and Preferences are needed.
+// Options are what a Server is made of. Pixel, Redirect, Preferences and NotFound are needed.
 type Options struct {
 	Pixel       Pixel // GET, HEAD /o/
 	Redirect    Page  // GET, HEAD /c/
 	Preferences Page  // GET, HEAD, POST /u/
+	// NotFound answers everything that leads nowhere, with 404, and the same for every reason. It may be called
+	// concurrently and keeps nothing of ctx.
+	NotFound func(ctx *fasthttp.RequestCtx)
 	// Plain may answer for Pixel what nearly all requests are. nil: Pixel answers them all.
 	Plain Plain
 	// Limits bound connections and requests.
@@ -72,6 +75,8 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("edge: no redirect")
 	case o.Preferences == nil:
 		return nil, errors.New("edge: no preferences")
+	case o.NotFound == nil:
+		return nil, errors.New("edge: no page for what is not found")
 	}
 	o.Limits = o.Limits.withDefaults()
 	if o.Trusted == nil {

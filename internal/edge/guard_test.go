@@ -240,6 +240,7 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 		"pixel":       func(o *Options) { o.Pixel = nil },
 		"redirect":    func(o *Options) { o.Redirect = nil },
 		"preferences": func(o *Options) { o.Preferences = nil },
+		"not found":   func(o *Options) { o.NotFound = nil },
 	} {
 		o := echo()
 		cut(&o)

@@ -9,11 +9,14 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/valyala/fasthttp"
 	"go.uber.org/goleak"
+
+	"mailbeacon/internal/preferences"
 )
 
 // TestMain checks that no test leaves a goroutine behind, apart from the two that fasthttp has
@@ -46,8 +49,18 @@ func echo() Options {
 			ctx.SetBodyString("u:" + string(name) + ":" + string(ctx.PostBody()))
 			return string(name) != "missing"
 		}),
+		NotFound: builtinPages().NotFound,
 	}
 }
+
+// builtinPages are those that come with the program.
+var builtinPages = sync.OnceValue(func() *preferences.Pages {
+	pages, err := preferences.LoadPages("")
+	if err != nil {
+		panic(err)
+	}
+	return pages
+})
 
 // running is a server on a port of this machine. It is stopped at the end of the test.
 type running struct {

@@ -17,11 +17,11 @@ func (s *Server) route(ctx *fasthttp.RequestCtx) {
 		}
 	case under(path, "/c/"):
 		if allowed(ctx, false) && !s.o.Redirect.Serve(ctx, rest(path)) {
-			notFound(ctx)
+			s.o.NotFound(ctx)
 		}
 	case under(path, "/u/"):
 		if allowed(ctx, true) && !s.o.Preferences.Serve(ctx, rest(path)) {
-			notFound(ctx)
+			s.o.NotFound(ctx)
 		}
 	case string(path) == "/robots.txt":
 		if allowed(ctx, false) {
@@ -32,7 +32,7 @@ func (s *Server) route(ctx *fasthttp.RequestCtx) {
 			file(ctx, jsonType, gpc)
 		}
 	default:
-		notFound(ctx)
+		s.o.NotFound(ctx)
 	}
 }
 

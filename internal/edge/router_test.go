@@ -137,6 +137,12 @@ func TestGPCSupport(t *testing.T) {
 func TestNotFoundIsOnePageForAllCauses(t *testing.T) {
 	t.Parallel()
 	s := start(t, echo())
+	for accept, want := range map[string]string{"de-AT, en;q=0.5": "de", "en": "en", "fr": "en"} {
+		r := one(t, s.send("GET /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\nAccept-Language: "+accept+"\r\n\r\n"), "GET")
+		if body := bodyOf(r); r.StatusCode != 404 || r.Header.Get("Content-Language") != want || !strings.Contains(body, `<html lang="`+want+`"`) {
+			t.Errorf("who reads %s is answered %d in %s: %.60q", accept, r.StatusCode, r.Header.Get("Content-Language"), body)
+		}
+	}
 	var first string
 	for _, target := range []string{"/c/missing", "/u/missing", "/", "/x?secret=1", "/c"} {
 		got := withoutDate(s.send("GET " + target + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"))
@@ -151,7 +157,7 @@ func TestNotFoundIsOnePageForAllCauses(t *testing.T) {
 		t.Errorf("no strict policy in %q", first)
 	}
 	for _, leak := range []string{"http://", "https://", "<script", "src=", "href="} {
-		if strings.Contains(string(notFoundPage), leak) {
+		if strings.Contains(first, leak) {
 			t.Errorf("the page is not self-contained: it holds %q", leak)
 		}
 	}

@@ -93,10 +93,10 @@ func newWhole(t testing.TB, sp intake.Spool) *whole {
 
 	w.intake, err = intake.New(intake.Options{Tokens: w.keys, Consent: w.table, Classifier: &classify.Edge{}, Spool: w.spool})
 	must(t, err)
-	page, err := preferences.New(preferences.Options{Tokens: w.keys, Choices: w.table, Writer: choices})
+	page, err := preferences.New(preferences.Options{Tokens: w.keys, Choices: w.table, Writer: choices, Receipts: w.keys.Keyring().ReceiptSigner})
 	must(t, err)
 	beacon := pixel.New(w.intake)
-	w.options = Options{Pixel: beacon, Plain: beacon, Redirect: redirect.New(w.intake, registry, time.Second), Preferences: page}
+	w.options = Options{Pixel: beacon, Plain: beacon, Redirect: redirect.New(w.intake, registry, time.Second), Preferences: page, NotFound: builtinPages().NotFound}
 	return w
 }
 

@@ -19,11 +19,19 @@ import (
 func (p *page) inspect() (styles []string, err error) {
 	first := true
 	for _, sample := range samples() {
-		body, err := p.render(sample.o, sample.s, first)
+		receipt := ""
+		if sample.o == Saved || sample.o == Soon {
+			receipt = sampleReceipt
+		}
+		body, err := p.render(sample.o, sample.s, first, receipt)
 		if err != nil {
 			return nil, err
 		}
-		found, err := look(body, sample.o == Nobody)
+		controls := needed
+		if sample.o == Nobody {
+			controls = nil
+		}
+		found, err := look(body, controls)
 		if err != nil {
 			return nil, err
 		}
@@ -34,6 +42,9 @@ func (p *page) inspect() (styles []string, err error) {
 	}
 	return styles, nil
 }
+
+// sampleReceipt has every kind of character that a receipt has.
+const sampleReceipt = "mailbeacon consent receipt\nsubject: 0123456789abcdef\nsignature: AZaz09+/==\n"
 
 // sample is one thing that a page shows.
 type sample struct {
@@ -60,8 +71,9 @@ func samples() []sample {
 // needed are the controls that a page for somebody must have, by name.
 var needed = []string{"opens", "clicks", "format", "mail"}
 
-// look goes through a rendered page. What the policy would keep from working is an error.
-func look(body []byte, nobody bool) (styles []string, err error) {
+// look goes through a rendered page, which has to have controls of these names. What the policy would keep from
+// working is an error.
+func look(body []byte, controls []string) (styles []string, err error) {
 	root, err := html.Parse(bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -94,17 +106,17 @@ func look(body []byte, nobody bool) (styles []string, err error) {
 			}
 		}
 	}
-	for _, name := range needed {
-		if !nobody && !named[name] {
+	for _, name := range controls {
+		if !named[name] {
 			return nil, fmt.Errorf("there is no control named %s", name)
 		}
 	}
 	return styles, nil
 }
 
-// policy lets the page have its own styles and its logo, send its form to where it came from, and nothing
-// else. The hashes are of what the template engine makes of the styles, not of their source.
-func policy(styles []string, logo bool) []byte {
+// policy lets a page have its own styles and its logo, send its form to a source, and nothing else. The
+// hashes are of what the template engine makes of the styles, not of their source.
+func policy(styles []string, logo bool, form string) []byte {
 	p := []byte("default-src 'none'; ")
 	if len(styles) > 0 {
 		p = append(p, "style-src"...)
@@ -117,5 +129,5 @@ func policy(styles []string, logo bool) []byte {
 	if logo {
 		p = append(p, "img-src data:; "...)
 	}
-	return append(p, "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"...)
+	return append(p, "form-action "+form+"; base-uri 'none'; frame-ancestors 'none'"...)
 }

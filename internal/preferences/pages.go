@@ -1,27 +1,42 @@
 package preferences
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"html/template"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/text/language"
 )
 
-// Pages are the page in every language that there is. They never change.
+// Pages are the page, and that for addresses that lead nowhere, in every language that there is. What they
+// hold never changes; they may be used concurrently.
 type Pages struct {
 	all     []*page // the first is for people who read none of the languages
 	matcher language.Matcher
+	chosen  [chosenPlaces]atomic.Pointer[choice] // what was chosen last, by the header's hash
+	seed    maphash.Seed
 }
+
+// choice is the page for a header: nearly all readers send one of a few, and to read it anew takes memory.
+type choice struct {
+	accept string
+	page   *page
+}
+
+const chosenPlaces = 256
 
 const (
 	templateFile = "page.html"
+	lostFile     = "not-found.html"
 	textsEnding  = ".yaml"
 	mostFile     = 256 << 10 // bytes of a template or of texts
 	mostLogo     = 48 << 10  // bytes; every answer carries it
@@ -33,11 +48,11 @@ var logoTypes = map[string]string{
 }
 
 // LoadPages returns the pages that come with the program, changed by what a folder holds: page.html is
-// the template, LANGUAGE.yaml has texts that differ, or all of them in a language that the program does
+// the template, not-found.html that of the page for addresses that lead nowhere, LANGUAGE.yaml has texts that differ, or all of them in a language that the program does
 // not have, and logo.svg (.png, .jpg, .gif, .webp) is shown on top. No folder is an empty name. The error
 // names the file that can't be used, and why. What starts with a dot is passed over.
 func LoadPages(folder string) (*Pages, error) {
-	c := custom{template: source}
+	c := custom{template: source, lost: lostSource}
 	for _, lang := range builtinLanguages {
 		t, err := textsOf(lang)
 		if err != nil {
@@ -50,13 +65,16 @@ func LoadPages(folder string) (*Pages, error) {
 			return nil, err
 		}
 	}
-	p := &Pages{}
+	p := &Pages{seed: maphash.MakeSeed()}
 	var tags []language.Tag
 	for i := range c.texts {
 		t := c.texts[i]
 		built, err := newPage(t, c.template, c.logo)
 		if err != nil {
 			return nil, fmt.Errorf("%s in %s: %w", templateFile, t.Lang, err)
+		}
+		if built.lost, err = newLost(t, c.lost, c.logo); err != nil {
+			return nil, fmt.Errorf("%s in %s: %w", lostFile, t.Lang, err)
 		}
 		p.all = append(p.all, built)
 		tags = append(tags, language.MustParse(t.Lang))
@@ -71,6 +89,7 @@ var builtinPages = sync.OnceValues(func() (*Pages, error) { return LoadPages("")
 // custom is what the pages are made of.
 type custom struct {
 	template string
+	lost     string // template
 	texts    []texts
 	logo     template.URL
 }
@@ -98,8 +117,8 @@ func (c *custom) readFile(folder, name string) error {
 	switch {
 	case isLogo:
 		most = mostLogo
-	case !isTexts && name != templateFile:
-		return fmt.Errorf("is not known; right would be %s, LANGUAGE%s, or logo.svg, .png, .jpg, .gif or .webp", templateFile, textsEnding)
+	case !isTexts && name != templateFile && name != lostFile:
+		return fmt.Errorf("is not known; right would be %s, %s, LANGUAGE%s, or logo.svg, .png, .jpg, .gif or .webp", templateFile, lostFile, textsEnding)
 	}
 	content, err := readUpTo(filepath.Join(folder, name), most)
 	switch {
@@ -107,6 +126,8 @@ func (c *custom) readFile(folder, name string) error {
 		return err
 	case isTexts:
 		return c.addTexts(lang, content)
+	case name == lostFile:
+		c.lost = string(content)
 	case !isLogo:
 		c.template = string(content)
 	case c.logo != "":
@@ -159,8 +180,18 @@ const mostAccept = 256 // bytes of Accept-Language that are looked at
 func (p *Pages) choose(accept []byte) *page {
 	if len(accept) > mostAccept {
 		accept = accept[:mostAccept]
-		accept = accept[:max(0, strings.LastIndexByte(string(accept), ','))]
+		accept = accept[:max(0, bytes.LastIndexByte(accept, ','))]
 	}
+	place := &p.chosen[maphash.Bytes(p.seed, accept)%chosenPlaces]
+	if last := place.Load(); last != nil && last.accept == string(accept) {
+		return last.page
+	}
+	now := &choice{string(accept), p.match(accept)}
+	place.Store(now)
+	return now.page
+}
+
+func (p *Pages) match(accept []byte) *page {
 	wanted, _, err := language.ParseAcceptLanguage(string(accept))
 	if err != nil || len(wanted) == 0 {
 		return p.all[0]

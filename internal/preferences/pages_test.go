@@ -86,7 +86,7 @@ func TestBothLanguages(t *testing.T) {
 			t.Errorf("%s: the ledger does not say which text was read: %v, %v", lang, es, err)
 		}
 		once := s.post(t, urlencoded, "List-Unsubscribe=One-Click")
-		if got := string(once.Response.Body()); got != words.Notices[OneClick]+"\n" {
+		if got := string(once.Response.Body()); !strings.HasPrefix(got, words.Notices[OneClick]+"\n\nmailbeacon consent receipt ") {
 			t.Errorf("%s: one click answers %q", lang, got)
 		}
 	}

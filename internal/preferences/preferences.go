@@ -18,7 +18,6 @@ import (
 
 	"mailbeacon/ingest/event"
 	"mailbeacon/internal/consent"
-	"mailbeacon/internal/control"
 	"mailbeacon/internal/token"
 )
 
@@ -36,10 +35,10 @@ type Choices interface {
 	Attributed(kind event.Kind, subject uint64) bool
 }
 
-// Writer records choices: all or none, durably, before it returns without an error. effective
-// says whether they hold already. It may be called concurrently.
+// Writer records a choice, durably, before it returns without an error, and returns it as it stands in the
+// ledger. effective says whether it holds already. It may be called concurrently.
 type Writer interface {
-	Change(ctx context.Context, changes ...consent.Change) (pos control.Position, effective bool, err error)
+	Record(ctx context.Context, c consent.Change) (r consent.Recorded, effective bool, err error)
 }
 
 // Options are what a Handler is made of. All but Pages are needed.
@@ -47,6 +46,9 @@ type Options struct {
 	Tokens  Tokens
 	Choices Choices
 	Writer  Writer
+	// Receipts is the key that signs what people are told to be recorded, and its number. It may be called
+	// concurrently.
+	Receipts func() (key uint8, sign func(text []byte) []byte)
 	// Pages are what is shown. nil: those that come with the program.
 	Pages *Pages
 }
@@ -70,6 +72,8 @@ func New(o Options) (*Handler, error) {
 		return nil, errors.New("preferences: no choices")
 	case o.Writer == nil:
 		return nil, errors.New("preferences: no writer")
+	case o.Receipts == nil:
+		return nil, errors.New("preferences: no key for receipts")
 	}
 	if o.Pages == nil {
 		var err error
@@ -104,18 +108,19 @@ func (h *Handler) get(ctx *fasthttp.RequestCtx, page *page, subject uint64) Outc
 	if subject == 0 {
 		outcome = Nobody
 	}
-	return page.write(ctx, outcome, h.state(subject))
+	return page.write(ctx, outcome, h.state(subject), "")
 }
 
 // post takes a choice in. Every answer but Saved, Soon and OneClick means that nothing changed.
 func (h *Handler) post(ctx *fasthttp.RequestCtx, page *page, claims token.Claims) Outcome {
 	subject := claims.Subject
 	form, err := parseForm(ctx.Request.Header.ContentType(), ctx.PostBody())
+	receipt := ""
 	answer := func(o Outcome) Outcome {
 		if form.oneClick {
-			return page.writePlain(ctx, o)
+			return page.writePlain(ctx, o, receipt)
 		}
-		return page.write(ctx, o, h.state(subject))
+		return page.write(ctx, o, h.state(subject), receipt)
 	}
 	switch {
 	case subject == 0:
@@ -131,14 +136,16 @@ func (h *Handler) post(ctx *fasthttp.RequestCtx, page *page, claims token.Claims
 	change := form.change(claims, page.version)
 	bounded, cancel := context.WithTimeout(context.Background(), saveTime)
 	defer cancel()
-	_, effective, err := h.o.Writer.Change(bounded, change)
-	switch {
-	case err != nil:
+	recorded, effective, err := h.o.Writer.Record(bounded, change)
+	if err != nil {
 		return answer(Failed)
+	}
+	receipt = recorded.Receipt(h.o.Receipts())
+	switch {
 	case form.oneClick:
 		return answer(OneClick)
 	case !effective:
-		return page.write(ctx, Soon, h.state(subject).after(change))
+		return page.write(ctx, Soon, h.state(subject).after(change), receipt)
 	}
 	return answer(Saved)
 }

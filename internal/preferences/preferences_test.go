@@ -3,6 +3,7 @@ package preferences
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"mime/multipart"
 	"strings"
@@ -60,7 +61,7 @@ func newSite(t testing.TB, basis consent.Basis) *site {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = follower.Run(ctx) }()
-	h, err := New(Options{Tokens: tokens{}, Choices: table, Writer: consent.NewWriter(log, follower, table)})
+	h, err := New(Options{Tokens: tokens{}, Choices: table, Writer: consent.NewWriter(log, follower, table), Receipts: receipts})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,15 +303,22 @@ func TestNobody(t *testing.T) {
 // stuck is a writer that fails, or is told how to behave.
 type stuck func(ctx context.Context) (bool, error)
 
-func (s stuck) Change(ctx context.Context, _ ...consent.Change) (control.Position, bool, error) {
+func (s stuck) Record(ctx context.Context, c consent.Change) (consent.Recorded, bool, error) {
 	effective, err := s(ctx)
-	return 1, effective, err
+	return consent.Recorded{Position: 1, Change: c}, effective, err
+}
+
+// signer is the key of the tests' receipts.
+var signer = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+
+func receipts() (uint8, func([]byte) []byte) {
+	return 3, func(text []byte) []byte { return ed25519.Sign(signer, text) }
 }
 
 func TestFailingLogSaysSoInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h, err := New(Options{Tokens: tokens{}, Choices: consent.NewTable(consent.BasisSubject), Writer: stuck(func(ctx context.Context) (bool, error) {
+		h, err := New(Options{Tokens: tokens{}, Choices: consent.NewTable(consent.BasisSubject), Receipts: receipts, Writer: stuck(func(ctx context.Context) (bool, error) {
 			<-ctx.Done()
 			return false, ctx.Err()
 		})})
@@ -336,7 +344,7 @@ func TestFailingLogSaysSoInTime(t *testing.T) {
 
 func TestRecordedButNotEffective(t *testing.T) {
 	t.Parallel()
-	h, err := New(Options{Tokens: tokens{}, Choices: consent.NewTable(consent.BasisSubject),
+	h, err := New(Options{Tokens: tokens{}, Choices: consent.NewTable(consent.BasisSubject), Receipts: receipts,
 		Writer: stuck(func(context.Context) (bool, error) { return false, nil })})
 	if err != nil {
 		t.Fatal(err)
@@ -364,7 +372,7 @@ func TestTooManyChanges(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		changes := 0
-		h, err := New(Options{Tokens: tokens{}, Choices: consent.NewTable(consent.BasisSubject),
+		h, err := New(Options{Tokens: tokens{}, Choices: consent.NewTable(consent.BasisSubject), Receipts: receipts,
 			Writer: stuck(func(context.Context) (bool, error) { changes++; return true, nil })})
 		if err != nil {
 			t.Fatal(err)
@@ -433,9 +441,10 @@ func TestOutcomesAreCounted(t *testing.T) {
 
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	whole := Options{Tokens: tokens{}, Choices: consent.NewTable(consent.BasisSubject), Writer: stuck(nil)}
+	whole := Options{Tokens: tokens{}, Choices: consent.NewTable(consent.BasisSubject), Receipts: receipts, Writer: stuck(nil)}
 	for _, cut := range []func(*Options){
 		func(o *Options) { o.Tokens = nil }, func(o *Options) { o.Choices = nil }, func(o *Options) { o.Writer = nil },
+		func(o *Options) { o.Receipts = nil },
 	} {
 		o := whole
 		cut(&o)

@@ -55,6 +55,15 @@ type texts struct {
 	Unsubscribe  string `yaml:"unsubscribe"`
 	Subscribe    string `yaml:"subscribe"`
 
+	ReceiptTitle string `yaml:"receipt_title"`
+	ReceiptText  string `yaml:"receipt_text"`
+	ReceiptLabel string `yaml:"receipt_label"`
+
+	// Where an address leads nowhere.
+	NotFoundTitle string `yaml:"not_found_title"`
+	NotFoundText  string `yaml:"not_found_text"`
+	NotFoundHelp  string `yaml:"not_found_help"`
+
 	Notices map[Outcome]string `yaml:"notices"`
 }
 
