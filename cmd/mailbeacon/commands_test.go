@@ -123,6 +123,7 @@ func TestCommands(t *testing.T) {
 		{"consent show ann@example.com", "", 0, "key:(admin.key)"},
 		{"consent export ann@example.com", "", 0, "mailbeacon consent receipt 1"},
 		{"consent import -", "subject,opens\nbob@example.com,refused\n", 0, "1 decisions recorded"},
+		{"consent import -", "subject,opens\nbob@example.com,refused\n", 0, "1 receipts: mailbeacon consent export ADDRESS"},
 		{"consent import -", "subject,opens\nbob@example.com,refused\n", 0, "1 were recorded already"},
 		{"consent import -", "\ufeffSubject,Opens\r\n\"cem@example.com\",refused\r\ncem,refused\r\n", 1, "line 3: subject has no @"},
 		{"consent import -", "subject,opens,phone\nbob@example.com,refused,1\n", 2, "column phone"},

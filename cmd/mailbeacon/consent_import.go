@@ -29,7 +29,8 @@ Other columns are refused: what is not needed is not to be sent.
 
 Rows that can't be used are told by their number and the cause, and the rest is recorded; the exit code
 is 1 then. An import that was cut short, by a kill of this command or of the server, is taken up by
-importing the file again: what was recorded is known again, and is not recorded twice.`,
+importing the file again: what was recorded is known again, and is not recorded twice. Each decision that is
+recorded has a receipt, which mailbeacon consent export prints.`,
 		Example: "  mailbeacon consent import refusals.csv\n  mailbeacon consent import - < refusals.ndjson",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -96,10 +97,13 @@ func (c *cli) importConsent(ctx context.Context, r *remote, cl *client.Client, i
 	}
 	if r.json {
 		err = c.printJSON(map[string]any{
-			"recorded": sum.Recorded, "stood": sum.Stood, "bad": sum.Bad, "effective": sum.Effective, "position": sum.Position, "refused": refused,
+			"recorded": sum.Recorded, "stood": sum.Stood, "bad": sum.Bad, "receipts": sum.Receipts, "effective": sum.Effective, "position": sum.Position, "refused": refused,
 		})
 	} else {
 		_, err = fmt.Fprintln(c.stdout, summed(&sum))
+		if err == nil && sum.Receipts > 0 {
+			_, err = fmt.Fprintf(c.stdout, "%d receipts: mailbeacon consent export ADDRESS prints each\n", sum.Receipts)
+		}
 	}
 	if err == nil && sum.Bad > 0 {
 		err = fmt.Errorf("%d lines can't be used", sum.Bad)

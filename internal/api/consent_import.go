@@ -23,6 +23,7 @@ type Imported struct {
 	Bad       uint64 `json:"bad" doc:"rows that can't be used so far"`
 	Position  uint64 `json:"position" doc:"of the last record in the control log; 0 for none"`
 	Done      bool   `json:"done,omitempty" doc:"this is the last line, and sums up"`
+	Receipts  uint64 `json:"receipts,omitempty" doc:"on the last line: decisions of this file that have a receipt; POST /v1/consent/lookup with \"receipts\" gives it, and so does mailbeacon consent export ADDRESS"`
 	Effective bool   `json:"effective,omitempty" doc:"on the last line: no later event is counted against what was recorded"`
 }
 
@@ -145,6 +146,7 @@ func (im *importing) finish(ctx context.Context) error {
 		return err
 	}
 	im.sum.Done = true
+	im.sum.Receipts = im.sum.Recorded + im.sum.Stood
 	im.sum.Effective = im.a.o.Consent.Effective(ctx, control.Position(im.sum.Position))
 	return im.tell(im.sum)
 }

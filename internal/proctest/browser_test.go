@@ -41,7 +41,7 @@ func chromium(t *testing.T) context.Context {
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel = context.WithTimeout(ctx, patience)
+	ctx, cancel = context.WithTimeout(ctx, 5*patience) // for all that a test does in it
 	t.Cleanup(cancel)
 	return ctx
 }

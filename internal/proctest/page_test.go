@@ -162,13 +162,15 @@ func TestPageIsAccessible(t *testing.T) {
 		b.do(chromedp.Click(`input[name="opens"][value="refused"]`), chromedp.Click(`input[name="format"][value="plain"]`),
 			chromedp.Click(`button:not([name])`), chromedp.WaitVisible(`[role="status"]`))
 		check("saved")
+		b.do(chromedp.Click(`main > details > summary`), chromedp.WaitVisible(`textarea#receipt`))
+		check("receipt")
 		b.do(chromedp.Click(`button[value="unsubscribed"]`), chromedp.WaitVisible(`button[value="subscribed"]`))
 		check("unsubscribed")
 		b.shown(`document.querySelector('input[name="opens"]').value = "x"; ""`)
 		b.do(chromedp.Click(`input[value="x"]`), chromedp.Click(`button:not([name])`), chromedp.WaitVisible(`[role="alert"]`))
 		check("wrong")
 		b.do(chromedp.Navigate("http://" + s.public + "/u/forged"))
-		shoot(b.ctx, t, fmt.Sprintf("page-%v-forged", l))
+		check("not-found")
 	}
 	s.stop()
 }
@@ -204,11 +206,15 @@ func TestPageByKeyboardWithoutScript(t *testing.T) {
 	keys(kb.Tab, kb.Enter)
 	b.do(chromedp.WaitVisible(`[role="status"]`))
 	recorded("refused granted plain false")
-	// What became of it has the focus, and is read out first.
+	// What became of it has the focus, and is read out first; the receipt is next, to be opened and copied.
+	keys(kb.Tab, kb.Enter, kb.Tab)
+	b.do(chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+	copied := b.shown(`String(getSelection())`)
+	newVerifier(t, filepath.Join(s.data, "keyring.json")).verify("copied", copied, "\n  opens: refused\n  clicks: granted\n  format: plain\n")
 	keys(kb.Tab, kb.Tab, kb.Tab, kb.Tab, kb.Tab, kb.Enter)
 	b.do(chromedp.WaitVisible(`button[value="subscribed"]`))
 	recorded("refused granted plain true")
-	keys(kb.Tab, kb.Tab, kb.Tab, kb.Tab, kb.Tab, kb.Enter)
+	keys(kb.Tab, kb.Tab, kb.Tab, kb.Tab, kb.Tab, kb.Tab, kb.Enter)
 	b.do(chromedp.WaitVisible(`button[value="unsubscribed"]`))
 	recorded("refused granted plain false")
 	s.stop()
