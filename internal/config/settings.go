@@ -88,7 +88,7 @@ var settings = []Setting{
 	{"data-centres", "FILE", "", "networks of data centres, one per line, to help to tell scanners", func(s *Config, v string) string {
 		return file(&s.DataCentres, v)
 	}, public, false},
-	{"preference-page", "DIR", "", "folder with the operator's own template, texts and logo for the preference page; unset: those of the program", func(s *Config, v string) string {
+	{"preference-page", "DIR", "", "folder with the operator's own templates, texts and logo for the preference page and that of dead links; unset: those of the program", func(s *Config, v string) string {
 		return folder(&s.PreferencePage, v)
 	}, public, false},
 	{"max-conns", "NUMBER", "16384", "open connections on the public side; beyond that, 503", func(s *Config, v string) string {

@@ -240,6 +240,25 @@ func TestOneClickOverTheWire(t *testing.T) {
 	if !w.table.Look(counted).Unsubscribed {
 		t.Error("not unsubscribed")
 	}
+	// However HTTP brings the body; and what is in the address instead of it is no body (RFC 8058, section 3.1).
+	const head = " HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+	for name, tc := range map[string]struct {
+		raw  string
+		gone bool
+	}{
+		"in chunks":        {head + "Transfer-Encoding: chunked\r\n\r\n10\r\nList-Unsubscribe\r\na\r\n=One-Click\r\n0\r\n\r\n", true},
+		"after a question": {head + fmt.Sprintf("Expect: 100-continue\r\nContent-Length: %d\r\n\r\n%s", len(body), body), true},
+		"by HTTP/1.0":      {fmt.Sprintf(" HTTP/1.0\r\nContent-Length: %d\r\n\r\n%s", len(body), body), true},
+		"in the address":   {"?" + body + head + "Content-Length: 0\r\n\r\n", false},
+		"as a fragment":    {"#" + body + head + "Content-Length: 0\r\n\r\n", false},
+	} {
+		w := newWhole(t, nil)
+		s := start(t, w.options)
+		raw := string(s.send("POST " + w.path(token.Preferences, counted, 0) + tc.raw))
+		if !strings.Contains(raw, " 200 OK\r\n") || w.table.Look(counted).Unsubscribed != tc.gone {
+			t.Errorf("%s: unsubscribed %v, want %v: %.200q", name, w.table.Look(counted).Unsubscribed, tc.gone, raw)
+		}
+	}
 	for _, text := range []string{"x", path[3:] + "x", w.path(token.Open, counted, 0)[3:45]} {
 		raw := s.send("GET /u/" + text + " HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
 		if withoutDate(raw) != withoutDate(s.send("GET /c/x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")) {

@@ -38,6 +38,10 @@ var oneClickCases = []struct {
 	{"3.2", "nor the pair in a file", "POST", "multipart/form-data; boundary=b",
 		"--b\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"; filename=\"x\"\r\n\r\nOne-Click\r\n--b--\r\n", 400, false},
 	{"3.2", "nor JSON", "POST", "application/json", `{"List-Unsubscribe":"One-Click"}`, 400, false},
+	{"3.2", "nor the pair beside another", "POST", urlencoded, "List-Unsubscribe=One-Click&list=spring", 400, false},
+	{"3.2", "nor twice", "POST", urlencoded, "List-Unsubscribe=One-Click&List-Unsubscribe=One-Click", 400, false},
+	{"3.2", "nor in multipart without a boundary", "POST", "multipart/form-data", "--b\r\nContent-Disposition: form-data; name=\"List-Unsubscribe\"\r\n\r\nOne-Click\r\n--b--\r\n", 400, false},
+	{"3.2", "nor in a part of another name", "POST", "multipart/form-data; boundary=b", "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\nList-Unsubscribe=One-Click\r\n--b--\r\n", 400, false},
 	{"3.1", "a POST without the pair is not one click", "POST", urlencoded, "", 200, false},
 	{"8.1", "the first example's body, with the line end that some programs add", "POST", urlencoded, "List-Unsubscribe=One-Click\r\n", 200, true},
 	{"8.2", "the second example's", "POST", "multipart/form-data; boundary=---FormBoundaryjWmhtjORrn",
@@ -77,6 +81,30 @@ func TestRFC8058(t *testing.T) {
 				t.Errorf("answered %q", before)
 			}
 		})
+	}
+}
+
+// TestOneClickNeedsNoContext is section 3.2: the request carries no cookie, no authorization and nothing else that tells who
+// sends it. So none is needed, and one that comes along all the same changes neither what is done nor what is answered.
+func TestOneClickNeedsNoContext(t *testing.T) {
+	t.Parallel()
+	for name, headers := range map[string][]string{
+		"nothing": nil, "a cookie": {"Cookie", "session=somebody-else"}, "a login": {"Authorization", "Basic eDp5"},
+		"another site": {"Origin", "https://mail.example", "Referer", "https://mail.example/inbox", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "cors"},
+		"no origin":    {"Origin", "null"}, "no tracking": {"Sec-GPC", "1", "DNT", "1"}, "a script": {"X-Requested-With", "XMLHttpRequest", "Accept", "application/json"},
+		"another method": {"X-HTTP-Method-Override", "GET"},
+	} {
+		s := newSite(t, consent.BasisSubject)
+		ctx, found := ask(s.Handler, "POST", "person", urlencoded, "List-Unsubscribe=One-Click", headers...)
+		body := string(ctx.Response.Body())
+		if !found || ctx.Response.StatusCode() != 200 || !s.table.Look(9).Unsubscribed || !strings.HasPrefix(body, english.Notices[OneClick]+"\n\n") {
+			t.Errorf("with %s: %d, unsubscribed %v: %s", name, ctx.Response.StatusCode(), s.table.Look(9).Unsubscribed, body)
+		}
+		for _, key := range []string{"Set-Cookie", "Location", "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials"} {
+			if got := ctx.Response.Header.Peek(key); len(got) > 0 {
+				t.Errorf("with %s: %s: %s", name, key, got)
+			}
+		}
 	}
 }
 
