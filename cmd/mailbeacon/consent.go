@@ -129,7 +129,11 @@ func (c *cli) printChoices(p *api.Choices) error {
 	}
 	for i := range p.History {
 		h := &p.History[i]
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\n", h.Time.Format("2006-01-02 15:04:05 MST"), whatChanged(h), h.Source, h.TextVersion, h.By, h.Position)
+		by := h.By
+		if h.Campaign != "" {
+			by += " (" + h.Campaign + ")"
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\n", h.Time.Format("2006-01-02 15:04:05 MST"), whatChanged(h), h.Source, h.TextVersion, by, h.Position)
 	}
 	return t.Flush()
 }

@@ -175,6 +175,36 @@ func TestPageIsAccessible(t *testing.T) {
 	s.stop()
 }
 
+// TestOwnPages starts with an operator's folder: its words, template and logo are on the page for addresses that lead
+// nowhere too, in the reader's language, whatever it is that leads nowhere.
+func TestOwnPages(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for name, content := range map[string]string{
+		"not-found.html": `<!doctype html><html lang="{{.T.Lang}}"><title>x</title><img src="{{.Logo}}" alt="{{.T.Logo}}"><h1>{{.T.NotFoundTitle}}</h1><p>Call us</p></html>`,
+		"de.yaml":        "not_found_title: Hier ist nichts\n", "logo.svg": `<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>`,
+	} {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
+	}
+	s := start(t, t.TempDir(), append([]string{"--preference-page", dir}, quick...)...)
+	for language, want := range map[string]string{"de-AT, en;q=0.5": "<h1>Hier ist nichts</h1>", "en": "<h1>This link leads nowhere</h1>"} {
+		for _, path := range []string{"/c/forged", "/u/forged", "/nowhere", "/"} {
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.public+path, nil)
+			must(t, err)
+			r.Header.Set("Accept-Language", language)
+			resp, err := http.DefaultClient.Do(r)
+			must(t, err)
+			b, err := io.ReadAll(resp.Body)
+			must(t, err)
+			resp.Body.Close()
+			if resp.StatusCode != http.StatusNotFound || !strings.Contains(string(b), want) || !strings.Contains(string(b), "<p>Call us</p>") || !strings.Contains(string(b), `src="data:image/svg`) {
+				t.Errorf("%s in %q: %d %s", path, language, resp.StatusCode, b)
+			}
+		}
+	}
+	s.stop()
+}
+
 // TestPageByKeyboardWithoutScript goes through the whole form with keys alone, in a browser that runs no
 // script.
 func TestPageByKeyboardWithoutScript(t *testing.T) {
