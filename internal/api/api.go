@@ -55,9 +55,9 @@ type Minter interface {
 
 // Authorizer knows the keys. It may be called concurrently.
 type Authorizer interface {
-	// Allow says whether a key opens the API, and what it is called, in a time that tells nothing of
-	// how near it came.
-	Allow(key string) (name string, ok bool)
+	// Allow says whether a key opens the API, and whose it is, in a time that tells nothing of how
+	// near it came.
+	Allow(key string) (holder Holder, ok bool)
 }
 
 // Options are what an API is made of. All but Logger and Version are needed.
