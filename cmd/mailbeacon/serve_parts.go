@@ -255,7 +255,7 @@ func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool
 	}
 	p := &publicSide{}
 	p.intake, err = intake.New(intake.Options{
-		Tokens: ring, Consent: state.consent, Classifier: classifier, Spool: sp, Proxies: proxies,
+		Tokens: ring, Consent: state.consent, Campaigns: state.campaigns, Classifier: classifier, Spool: sp, Proxies: proxies,
 	})
 	if err != nil {
 		return nil, err

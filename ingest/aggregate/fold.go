@@ -29,7 +29,7 @@ type Batch struct {
 type Consent interface {
 	// Verdict is event.Counted, or why the event may not be counted.
 	Verdict(kind event.Kind, subject uint64) event.Reason
-	// Attributed says whether what counts may be kept with the person.
+	// Attributed says whether what counts, or its date, may be kept with the person.
 	Attributed(kind event.Kind, subject uint64) bool
 }
 
@@ -257,13 +257,12 @@ func (f *Fold) put(r *run, ev event.Event) {
 	for r.edge.due <= ev.Time {
 		f.resolveFirst(r.edge)
 	}
-	if ev.Reason == event.Counted {
-		if reason := f.o.Consent.Verdict(ev.Kind, ev.Subject); reason != event.Counted {
-			ev.Suppress(reason)
-		}
+	Recheck(f.o.Consent, &ev)
+	if ev.Reason == event.Counted && f.o.Campaigns.DateOnly(ev.Campaign) {
+		classify.Suppress(&ev, event.DateOnly)
 	}
 	r.end++
-	if ev.Subject == 0 { // nobody, or suppressed: no neighbours, nothing to wait for
+	if !isMessage(&ev) { // nothing to wait for
 		e := f.w.push(&ev)
 		e.resolved = uint32(f.w.next)
 		if ev.Reason == event.Counted {

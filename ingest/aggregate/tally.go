@@ -158,6 +158,9 @@ func (f *Fold) count(ev *event.Event, class classify.Class) {
 	if reason == event.Counted {
 		reason = f.o.Consent.Verdict(ev.Kind, ev.Subject)
 	}
+	if reason == event.Counted && f.o.Campaigns.DateOnly(ev.Campaign) {
+		reason = event.DateOnly
+	}
 	if reason == event.Counted {
 		var known bool
 		if hash, known = f.hasher.Hash(ev.Campaign, ev.Subject); !known {
@@ -167,6 +170,10 @@ func (f *Fold) count(ev *event.Event, class classify.Class) {
 	cell := Cell{Campaign: ev.Campaign, Hour: uint32(ev.Time / hourMillis), Kind: ev.Kind, Reason: reason}
 	if reason != event.Counted {
 		f.tally.add(cell)
+		// Of one that came as this, the edge has judged whether its person did something.
+		if reason == event.DateOnly && (ev.Reason == event.DateOnly || active(class)) && datable(f.o.Consent, ev) {
+			f.tally.seen(ev.Subject, uint32(ev.Time/dayMillis))
+		}
 		return
 	}
 	cell.Link, cell.Class, cell.Client = ev.Link, class, ev.Client
@@ -176,10 +183,12 @@ func (f *Fold) count(ev *event.Event, class classify.Class) {
 		return
 	}
 	f.tally.person(UniqueKey{Campaign: ev.Campaign, Link: ev.Link, Kind: ev.Kind, Class: class}, hash)
-	if class == classify.Human || class == classify.Proxied {
+	if active(class) {
 		f.tally.seen(ev.Subject, uint32(ev.Time/dayMillis))
 	}
 }
+
+func active(c classify.Class) bool { return c == classify.Human || c == classify.Proxied }
 
 func (f *Fold) attributed(ev *event.Event) bool {
 	return ev.Subject != 0 && f.o.Consent.Attributed(ev.Kind, ev.Subject)

@@ -100,7 +100,7 @@ func (w *window) pushMessage(ev *event.Event) *entry {
 // drop forgets the oldest entry.
 func (w *window) drop() {
 	e := w.at(w.base)
-	if e.isMessage() && e.on == 0 {
+	if isMessage(&e.ev) && e.on == 0 {
 		w.unlink(&e.ev)
 	}
 	w.base++
@@ -122,8 +122,8 @@ func (w *window) drop() {
 	}
 }
 
-// isMessage says whether the entry has neighbours to look for: a person it can be told by.
-func (e *entry) isMessage() bool { return e.ev.Subject != 0 }
+// isMessage says whether an event has neighbours to look for: it counts, and has a person it can be told by.
+func isMessage(ev *event.Event) bool { return ev.Subject != 0 && ev.Reason == event.Counted }
 
 // tagOf is 31 bits of hash of an event's message. Subjects are keyed hashes already: nobody can
 // choose them so that they collide.

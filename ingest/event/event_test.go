@@ -84,6 +84,14 @@ func TestParseRefuses(t *testing.T) {
 		{"last reserved byte", edit(Size-1, 1), ErrReserved},
 		{"suppressed and clean", suppressed(offReason, byte(GPC)), nil},
 		{"suppressed with a person", suppressed(offSubject, 1), ErrSuppressed},
+		{"a date's person", func(b []byte) { dated(b, DateOnly, Click, 2*day) }, nil},
+		{"a date's person with an hour", func(b []byte) { dated(b, DateOnly, Click, hour) }, ErrSuppressed},
+		{"a date's person of a probe", func(b []byte) { dated(b, DateOnly, Probe, 2*day) }, ErrSuppressed},
+		{"a date's person of another reason", func(b []byte) { dated(b, OptedOut, Click, 2*day) }, ErrSuppressed},
+		{"a date's person with a link", func(b []byte) { dated(b, DateOnly, Click, 2*day); b[offLink] = 1 }, ErrSuppressed},
+		{"a date's person with a signal", func(b []byte) { dated(b, DateOnly, Click, 2*day); b[offSignals] = 1 }, ErrSuppressed},
+		{"a date's person with a client", func(b []byte) { dated(b, DateOnly, Click, 2*day); b[offClient] = 1 }, ErrSuppressed},
+		{"no date's hour", func(b []byte) { b[offReason] = byte(DateOnly) }, nil},
 		{"suppressed with a link", suppressed(offLink, 1), ErrSuppressed},
 		{"suppressed with a signal", suppressed(offSignals, 1), ErrSuppressed},
 		{"suppressed with a client", suppressed(offClient, 1), ErrSuppressed},
@@ -102,6 +110,20 @@ func TestParseRefuses(t *testing.T) {
 	}
 	if _, err := Parse(make([]byte, Size-1)); !errors.Is(err, ErrShort) {
 		t.Fatalf("Parse of 31 bytes = %v, want %v", err, ErrShort)
+	}
+}
+
+// dated writes an event with a person.
+func dated(b []byte, r Reason, k Kind, at int64) {
+	(&Event{Time: at, Subject: 7, Campaign: 1, Kind: k, Reason: r}).Put(b)
+}
+
+func TestSuppressToDateLeavesTheDay(t *testing.T) {
+	t.Parallel()
+	e := Event{Time: 3*day + 5*hour + 1234, Subject: 7, Campaign: 9, Link: 2, Signals: Prefetch, Kind: Click, Client: Gmail}
+	e.SuppressToDate()
+	if want := (Event{Time: 3 * day, Subject: 7, Campaign: 9, Kind: Click, Reason: DateOnly}); e != want || e.Check() != nil {
+		t.Fatalf("%+v is left, want %+v; %v", e, want, e.Check())
 	}
 }
 

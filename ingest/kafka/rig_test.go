@@ -29,6 +29,7 @@ type anyCampaign struct{}
 
 func (anyCampaign) HashKey(uint32) ([16]byte, bool) { return [16]byte{1}, true }
 func (anyCampaign) LinkCount(uint32) int            { return 3 }
+func (anyCampaign) DateOnly(uint32) bool            { return false }
 
 // rig is the whole line: a spool, a shipper, and a fold of each partition into one store.
 type rig struct {

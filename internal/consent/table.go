@@ -54,7 +54,8 @@ func (t *Table) Attributed(kind event.Kind, subject uint64) bool {
 }
 
 // Plan says how mail to a person is to be made, for each kind: event.Counted (measured, with the
-// subject), AggregateOnly (measured, without) or why not at all. PlainText comes for both or none.
+// subject), AggregateOnly (measured, without), DateOnly (with the subject, for nothing but the date) or why not at all.
+// PlainText comes for both or none.
 func (t *Table) Plan(subject uint64) (opens, clicks event.Reason) {
 	c := t.Look(subject)
 	return t.basis.plan(event.Open, c), t.basis.plan(event.Click, c)
