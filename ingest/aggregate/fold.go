@@ -148,6 +148,7 @@ type edge struct {
 	stored  uint64 // what the last commit said of it
 	due     int64  // an event of this time, or later, resolves the first that waits; MaxInt64 if none does
 	cursor  uint64 // no entry of this edge before waits
+	clock   int64  // the latest time that one of its events told
 	waiting queue[*run]
 	runs    int // of Fold.runs
 }
@@ -254,12 +255,9 @@ func (f *Fold) take(e *edge, seen *uint64, b Batch, now time.Time) {
 
 // put resolves what the event's time resolves, and puts the event itself into the window.
 func (f *Fold) put(r *run, ev event.Event) {
+	f.admit(r.edge, &ev)
 	for r.edge.due <= ev.Time {
 		f.resolveFirst(r.edge)
-	}
-	Recheck(f.o.Consent, &ev)
-	if ev.Reason == event.Counted && f.o.Campaigns.DateOnly(ev.Campaign) {
-		classify.Suppress(&ev, event.DateOnly)
 	}
 	r.end++
 	if !isMessage(&ev) { // nothing to wait for
@@ -274,6 +272,27 @@ func (f *Fold) put(r *run, ev event.Event) {
 	f.w.pushMessage(&ev).waiting = true
 	if r.edge.due == math.MaxInt64 {
 		f.findWaiting(r.edge)
+	}
+}
+
+// admit leaves of an event what may be held. One of which only the day may be told stands in the window, and nowhere
+// else, with the time at which it came, as far as that is known: its own, or the latest that its edge told before.
+func (f *Fold) admit(e *edge, ev *event.Event) {
+	at := ev.Time
+	if ev.Dated() {
+		at = max(at, min(e.clock, at+dayMillis-1))
+	} else {
+		e.clock = max(e.clock, at)
+	}
+	Recheck(f.o.Consent, ev)
+	if ev.Reason == event.Counted && f.o.Campaigns.DateOnly(ev.Campaign) {
+		if !datable(f.o.Consent, ev) {
+			ev.Subject = 0
+		}
+		classify.Suppress(ev, event.DateOnly)
+	}
+	if ev.Dated() {
+		ev.Time = at
 	}
 }
 
@@ -320,6 +339,9 @@ func (f *Fold) judge(n uint64) classify.Class {
 		return f.o.Judge(0, f.m.at[:1], links)
 	}
 	target, all := f.w.around(n, f.span, f.live == 1, &f.m)
+	if ev.Dated() {
+		return classify.JudgeDate(target, all, links, classify.Rules{Window: f.span})
+	}
 	return f.o.Judge(target, all, links)
 }
 

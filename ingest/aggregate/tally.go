@@ -169,9 +169,12 @@ func (f *Fold) count(ev *event.Event, class classify.Class) {
 	}
 	cell := Cell{Campaign: ev.Campaign, Hour: uint32(ev.Time / hourMillis), Kind: ev.Kind, Reason: reason}
 	if reason != event.Counted {
+		dated := reason == event.DateOnly && ev.Subject != 0
+		if dated { // and so the hour is nobody's business
+			cell.Hour -= cell.Hour % 24
+		}
 		f.tally.add(cell)
-		// Of one that came as this, the edge has judged whether its person did something.
-		if reason == event.DateOnly && (ev.Reason == event.DateOnly || active(class)) && datable(f.o.Consent, ev) {
+		if dated && active(class) && datable(f.o.Consent, ev) {
 			f.tally.seen(ev.Subject, uint32(ev.Time/dayMillis))
 		}
 		return

@@ -37,6 +37,18 @@ var (
 	ErrSuppressed = errors.New("event: suppressed event still holds a person, a link, a signal, a client or a minute, or more than a date")
 )
 
+// clean says whether a suppressed event holds no more than it may.
+func (e *Event) clean() bool {
+	step, signals := int64(hour), Signals(0)
+	if e.Dated() {
+		step = day
+		if e.Kind == Click {
+			signals = DateSignals
+		}
+	}
+	return e.Link == 0 && e.Client == 0 && e.Signals&^signals == 0 && e.Time%step == 0 && (e.Subject == 0 || e.Dated())
+}
+
 // Check returns nil if e may be stored: every field is in its closed set, and an event with a
 // Reason other than Counted holds no more than Suppress, or SuppressToDate, leaves. It does not allocate.
 func (e *Event) Check() error {
@@ -51,9 +63,7 @@ func (e *Event) Check() error {
 		return ErrSignals
 	case e.Time < 0:
 		return ErrTime
-	case e.Subject != 0 && e.Reason != Counted && (e.Reason != DateOnly || e.Kind == Probe || e.Time%day != 0):
-		return ErrSuppressed
-	case e.Reason != Counted && (e.Link != 0 || e.Signals != 0 || e.Client != 0 || e.Time%hour != 0):
+	case e.Reason != Counted && !e.clean():
 		return ErrSuppressed
 	}
 	return nil

@@ -48,7 +48,7 @@ const (
 	// Quarantined: the record was damaged on disk or in the topic and was set aside.
 	Quarantined
 	// DateOnly: the person, or the campaign, has nothing kept but the date of the last activity. The one
-	// reason with which an event may go with its person, and then with the day alone (see SuppressToDate).
+	// reason with which an event may go with its person, and then with the day (see SuppressToDate).
 	DateOnly
 
 	reasonCount
@@ -136,11 +136,18 @@ func (e *Event) Suppress(r Reason) {
 	*e = Event{Time: e.Time - e.Time%hour, Campaign: e.Campaign, Kind: e.Kind, Reason: r}
 }
 
-// SuppressToDate turns e into what is needed to keep the date of a person's activity, and nothing besides: person,
-// campaign, kind and day, under the reason DateOnly.
+// DateSignals are what a click that SuppressToDate left may still tell of itself: that a machine followed a link which
+// people do not see, or that a machine made it.
+const DateSignals = HiddenLink | Automaton
+
+// SuppressToDate turns e into what is needed to know the date of a person's activity from what a machine did, and nothing
+// besides: person, campaign, kind and day, under the reason DateOnly.
 func (e *Event) SuppressToDate() {
 	*e = Event{Time: e.Time - e.Time%day, Subject: e.Subject, Campaign: e.Campaign, Kind: e.Kind, Reason: DateOnly}
 }
+
+// Dated says whether e goes with its person for the sake of the date alone.
+func (e *Event) Dated() bool { return e.Reason == DateOnly && e.Subject != 0 }
 
 var kindNames = [...]string{Open: "open", Click: "click", Probe: "probe"}
 

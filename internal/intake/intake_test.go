@@ -163,7 +163,8 @@ func TestObserve(t *testing.T) {
 }
 
 // Of who, or what campaign, has dates alone the edge keeps person and day: no hour, no signal, no client; and nobody where
-// a machine did it, a HEAD request, somebody who may not be named, or a browser that asks not to be tracked.
+// a machine opened it, somebody may not be named, or a browser asks not to be tracked. What a scanner does goes with its
+// person: it tells that what is next to it was no person.
 func TestDateOnlyKeepsNoMore(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
@@ -176,8 +177,10 @@ func TestDateOnlyKeepsNoMore(t *testing.T) {
 	}{
 		{"person, open", "d", 0, event.Open, "somebody", "", 'd', event.DateOnly},
 		{"person, click", "d", 0, event.Click, "somebody", "", 'd', event.DateOnly},
-		{"person, probe", "d", 0, event.Probe, "somebody", "", 0, event.DateOnly},
-		{"person, machine", "d", 0, event.Click, "", "", 0, event.DateOnly},
+		{"person, probe", "d", 0, event.Probe, "somebody", "", 'd', event.DateOnly},
+		{"person, machine's open", "d", 0, event.Open, "", "", 0, event.DateOnly},
+		{"person, machine's click", "d", 0, event.Click, "", "", 'd', event.DateOnly},
+		{"campaign, machine's click, not to be named", "a", 7, event.Click, "", "", 0, event.DateOnly},
 		{"person, GPC", "d", 0, event.Open, "somebody", "1", 0, event.GPC},
 		{"campaign", "x", 7, event.Open, "somebody", "", 'x', event.DateOnly},
 		{"campaign, date-only person", "d", 7, event.Open, "somebody", "", 'd', event.DateOnly},
@@ -215,6 +218,9 @@ func TestDateOnlyKeepsNoMore(t *testing.T) {
 			want = got
 		case tc.subject != 0:
 			want.Subject, want.Time = tc.subject, at-at%86_400_000
+			if tc.agent == "" {
+				want.Signals = event.Automaton
+			}
 		}
 		if got != want || got.Subject != tc.subject || got.Reason != tc.reason || got.Check() != nil {
 			t.Errorf("%s: spooled\n%+v, want\n%+v; %v", tc.name, got, want, got.Check())
