@@ -121,6 +121,7 @@ func drawChange(t *rapid.T) Change {
 		Source:  rapid.SampledFrom([]string{"", "a", " b", "ü: x", "-"}).Draw(t, "source"),
 	}
 	c.TextVersion = rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "text")
+	c.Tracking = Tracking(rapid.IntRange(0, 2).Draw(t, "tracking"))
 	switch rapid.IntRange(0, 2).Draw(t, "mail") {
 	case 1:
 		c.Unsubscribed = new(true)

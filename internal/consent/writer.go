@@ -171,9 +171,6 @@ func (w *Writer) Import(ctx context.Context, changes []Change) (pos control.Posi
 		if err := changes[i].Check(); err != nil {
 			return 0, stood, err
 		}
-		if changes[i].Tracking != TrackingUnset { // for which a bulk record has no room
-			return 0, stood, &control.InvalidError{Field: "tracking", Reason: "can't be imported"}
-		}
 	}
 	for len(changes) > 0 {
 		r, n, err := bulkOf(changes, time.Now())
