@@ -140,7 +140,7 @@ func TestReceivedIsCountedAndEachReason(t *testing.T) {
 				}
 				stands[n.Campaign] = n.Reason
 				want := ev.Reason // what was said when it came stays
-				if want == event.Counted && ev.Subject != 0 {
+				if want == event.Counted {
 					want = refuses(o.basis, o.model[ev.Subject], ev.Kind)
 				}
 				if want == event.Counted && n.Campaign%4 == 0 {
@@ -203,7 +203,7 @@ func TestReceivedIsCountedAndEachReason(t *testing.T) {
 						Recheck(o.table, &ev)
 					}
 					told := ev // what the fold says at its door stays as well
-					if ev.Reason == event.Counted && ev.Subject != 0 {
+					if ev.Reason == event.Counted {
 						told.Reason = refuses(o.basis, o.model[ev.Subject], ev.Kind)
 					}
 					if told.Reason == event.Counted && ev.Campaign%4 == 0 {

@@ -39,11 +39,9 @@ func (t *Table) Look(subject uint64) Choice {
 }
 
 // Verdict says whether something that a person did may be counted: event.Counted, or why not (see
-// Basis.Verdict). What nobody did (subject 0: the mail carried no person) is counted.
+// Basis.Verdict). Mail that carries no person (subject 0) was made for somebody who had said nothing, and is judged as
+// such: under BasisNone it is not counted, also where it was made under another basis.
 func (t *Table) Verdict(kind event.Kind, subject uint64) event.Reason {
-	if subject == 0 {
-		return event.Counted
-	}
 	return t.basis.Verdict(kind, t.Look(subject))
 }
 
