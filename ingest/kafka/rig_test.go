@@ -244,6 +244,21 @@ func (r *rig) check() {
 // acknowledged: what was shipped again.
 func (r *rig) repeated() (records int, events int) {
 	r.t.Helper()
+	r.eachRecord(func(value []byte) {
+		if h, err := event.ParseFrameHeader(value); err == nil {
+			records++
+			events += int(h.Count)
+		}
+	})
+	for c := range campaigns {
+		events -= int(r.acked[c].Load())
+	}
+	return records, events
+}
+
+// eachRecord calls fn with what is in the topic, record by record.
+func (r *rig) eachRecord(fn func(value []byte)) {
+	r.t.Helper()
 	k := r.client()
 	for p := range r.topic.Partitions {
 		for offset := int64(0); ; {
@@ -256,10 +271,7 @@ func (r *rig) repeated() (records int, events int) {
 					break
 				}
 				offset = rec.offset + 1
-				if h, err := event.ParseFrameHeader(rec.value); err == nil {
-					records++
-					events += int(h.Count)
-				}
+				fn(rec.value)
 			}
 			f.close()
 			if offset >= f.end {
@@ -267,10 +279,6 @@ func (r *rig) repeated() (records int, events int) {
 			}
 		}
 	}
-	for c := range campaigns {
-		events -= int(r.acked[c].Load())
-	}
-	return records, events
 }
 
 func eventually(tb testing.TB, what string, ok func() bool) {
