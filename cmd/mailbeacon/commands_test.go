@@ -31,12 +31,13 @@ func serving(t *testing.T) *shell {
 	return b
 }
 
-// boot starts a server in this process and returns what stops it.
-func (b *shell) boot() (stop func()) {
+// boot starts a server in this process, with more flags, and returns what stops it.
+func (b *shell) boot(flags ...string) (stop func()) {
 	b.t.Helper()
 	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	config.Flags(fs, config.Serve)
-	if err := fs.Parse([]string{"--data", b.data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--classify-window", "50ms", "--commit-interval", "10ms"}); err != nil {
+	flags = append([]string{"--data", b.data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--classify-window", "50ms", "--commit-interval", "10ms"}, flags...)
+	if err := fs.Parse(flags); err != nil {
 		b.t.Fatal(err)
 	}
 	cfg, err := config.Load(fs, nil, config.Serve)
