@@ -12,13 +12,25 @@ import (
 	"testing"
 	"time"
 
+	"mailbeacon/ingest/event"
 	"mailbeacon/ingest/sqlite"
+	"mailbeacon/internal/classify"
+	"mailbeacon/internal/config"
 	"mailbeacon/internal/report"
 	"mailbeacon/internal/token"
 )
 
 // alone has each event judged by itself, so that no pause between an open and a click means anything.
 var alone = []string{"--classify-window", "0s"}
+
+func TestNoWindowJudgesEachEventAlone(t *testing.T) {
+	t.Parallel()
+	o := foldOptions(&config.Config{ClassifyWindow: 0}, &state{}, nil)
+	burst := []classify.Sighting{{Kind: event.Click, Link: 1}, {Kind: event.Click, Link: 2}, {Kind: event.Click, Link: 3}}
+	if o.Judge(1, burst, 3) != classify.Human || o.JudgeDate(1, burst, 3) != classify.Human {
+		t.Error("a burst is seen")
+	}
+}
 
 // must runs a command that has to succeed.
 func (b *shell) must(stdin, args string) string {

@@ -316,7 +316,7 @@ type fold struct{ runner *aggregate.Runner }
 func foldOptions(cfg *config.Config, state *state, room *aggregate.Room) aggregate.FoldOptions {
 	o := aggregate.FoldOptions{Consent: state.consent, Campaigns: state.campaigns, Window: cfg.ClassifyWindow, Room: room, MaxHeld: math.MaxInt}
 	if cfg.ClassifyWindow == 0 {
-		o.Window, o.Judge = time.Millisecond, judgeAlone
+		o.Window, o.Judge, o.JudgeDate = time.Millisecond, judgeAlone, judgeAlone
 	}
 	return o
 }

@@ -176,9 +176,12 @@ func TestDatesAloneAreHeldByTheClock(t *testing.T) {
 // What counts does not have the dates of the same person for neighbours.
 func TestDateOnlyIsNoNeighbour(t *testing.T) {
 	t.Parallel()
-	most := 0
+	most, dates := 0, 0
 	f := newFold(t, Progress{}, FoldOptions{Window: testWindow, Judge: func(_ int, all []classify.Sighting, _ int) classify.Class {
 		most = max(most, len(all))
+		return classify.Human
+	}, JudgeDate: func(int, []classify.Sighting, int) classify.Class {
+		dates++
 		return classify.Human
 	}})
 	date := event.Event{Time: 0, Subject: 7, Campaign: 1, Kind: event.Open, Reason: event.DateOnly}
@@ -192,7 +195,7 @@ func TestDateOnlyIsNoNeighbour(t *testing.T) {
 		}
 	}
 	want := 2*int(testWindow.Milliseconds()/10) - 1 // those less than a window off, on both sides
-	if f.Take(clock(1 << 30)); most < want-1 || most > want+1 || f.Held() != 0 {
-		t.Errorf("%d neighbours at most, want %d; %d held", most, want, f.Held())
+	if f.Take(clock(1 << 30)); most < want-1 || most > want+1 || dates != 4000 || f.Held() != 0 {
+		t.Errorf("%d neighbours at most, want %d; %d dates, %d held", most, want, dates, f.Held())
 	}
 }

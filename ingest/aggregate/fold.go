@@ -71,6 +71,9 @@ type FoldOptions struct {
 	// Judge decides the class of events[target] among its message's events in the order of their
 	// times; links is how many the campaign shows. classify.Judge with the window if nil.
 	Judge func(target int, events []classify.Sighting, links int) classify.Class
+	// JudgeDate is the same for events of which only the day is known (event.Event.Dated); classify.JudgeDate with the
+	// window if nil.
+	JudgeDate func(target int, events []classify.Sighting, links int) classify.Class
 
 	// alone says that Judge looks at other events only where classify.ClassOf says human.
 	alone bool
@@ -91,9 +94,14 @@ func (o *FoldOptions) complete() error {
 	if o.MaxHeld == 0 {
 		o.MaxHeld = DefaultMaxHeld
 	}
+	rules := classify.Rules{Window: o.Window.Milliseconds()}
+	if o.JudgeDate == nil {
+		o.JudgeDate = func(target int, events []classify.Sighting, links int) classify.Class {
+			return classify.JudgeDate(target, events, links, rules)
+		}
+	}
 	if o.Judge == nil {
 		o.alone = true
-		rules := classify.Rules{Window: o.Window.Milliseconds()}
 		o.Judge = func(target int, events []classify.Sighting, links int) classify.Class {
 			return classify.Judge(target, events, links, rules)
 		}
@@ -340,7 +348,7 @@ func (f *Fold) judge(n uint64) classify.Class {
 	}
 	target, all := f.w.around(n, f.span, f.live == 1, &f.m)
 	if ev.Dated() {
-		return classify.JudgeDate(target, all, links, classify.Rules{Window: f.span})
+		return f.o.JudgeDate(target, all, links)
 	}
 	return f.o.Judge(target, all, links)
 }
