@@ -17,7 +17,7 @@ func newCampaignCommand(c *cli) *cobra.Command {
 }
 
 func newCampaignAdd(c *cli, r *remote) *cobra.Command {
-	title := ""
+	title, dateOnly := "", false
 	cmd := &cobra.Command{
 		Use:   "add NAME",
 		Short: "Create a campaign",
@@ -31,7 +31,7 @@ func newCampaignAdd(c *cli, r *remote) *cobra.Command {
 				return err
 			}
 			defer cl.Close()
-			one, err := cl.CreateCampaign(cmd.Context(), api.NewCampaign{Name: args[0], Title: title})
+			one, err := cl.CreateCampaign(cmd.Context(), api.NewCampaign{Name: args[0], Title: title, DateOnly: dateOnly})
 			if err != nil {
 				return asUsage(err)
 			}
@@ -42,6 +42,7 @@ func newCampaignAdd(c *cli, r *remote) *cobra.Command {
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&dateOnly, "date-only", false, "keep nothing of opens and clicks but the date of each person's last activity; for good")
 	cmd.Flags().StringVar(&title, "title", "", "what people call it, in reports")
 	return cmd
 }
@@ -98,8 +99,8 @@ func newCampaignShow(c *cli, r *remote) *cobra.Command {
 				return c.printJSON(one)
 			}
 			t := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintf(t, "name\t%s\nnumber\t%d\ntitle\t%s\ncreated\t%s\nlinks\t%d\ndelivered\t%d\nbounced\t%d\n",
-				one.Name, one.Number, one.Title, one.Created.Format("2006-01-02 15:04:05 MST"), one.Links, one.Delivered, one.Bounced)
+			fmt.Fprintf(t, "name\t%s\nnumber\t%d\ntitle\t%s\ncreated\t%s\nlinks\t%d\ndelivered\t%d\nbounced\t%d\ndate only\t%s\n",
+				one.Name, one.Number, one.Title, one.Created.Format("2006-01-02 15:04:05 MST"), one.Links, one.Delivered, one.Bounced, yes(one.DateOnly))
 			return t.Flush()
 		},
 	}

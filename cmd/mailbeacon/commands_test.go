@@ -31,12 +31,13 @@ func serving(t *testing.T) *shell {
 	return b
 }
 
-// boot starts a server in this process and returns what stops it.
-func (b *shell) boot() (stop func()) {
+// boot starts a server in this process, with more flags, and returns what stops it.
+func (b *shell) boot(flags ...string) (stop func()) {
 	b.t.Helper()
 	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	config.Flags(fs, config.Serve)
-	if err := fs.Parse([]string{"--data", b.data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--classify-window", "50ms", "--commit-interval", "10ms"}); err != nil {
+	flags = append([]string{"--data", b.data, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--classify-window", "50ms", "--commit-interval", "10ms"}, flags...)
+	if err := fs.Parse(flags); err != nil {
 		b.t.Fatal(err)
 	}
 	cfg, err := config.Load(fs, nil, config.Serve)
@@ -121,6 +122,11 @@ func TestCommands(t *testing.T) {
 		{"consent set ann@example.com --opens maybe", "", 2, "opens"},
 		{"consent show ann@example.com", "", 0, "opens unset -> refused"},
 		{"consent show ann@example.com", "", 0, "key:(admin.key)"},
+		{"consent set ann@example.com --tracking date-only", "", 0, "in effect"},
+		{"consent set ann@example.com --tracking never", "", 2, "tracking"},
+		{"consent show ann@example.com", "", 0, "tracking full -> date-only"},
+		{"campaign add dates --date-only", "", 0, "campaign dates"},
+		{"campaign show dates", "", 0, "yes"},
 		{"consent export ann@example.com", "", 0, "mailbeacon consent receipt 1"},
 		{"consent import -", "subject,opens\nbob@example.com,refused\n", 0, "1 decisions recorded"},
 		{"consent import -", "subject,opens\nbob@example.com,refused\n", 0, "1 receipts: mailbeacon consent export ADDRESS"},

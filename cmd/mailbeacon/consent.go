@@ -43,8 +43,8 @@ func newConsentSet(c *cli, r *remote) *cobra.Command {
 			if cmd.Flags().Changed("unsubscribed") {
 				d.Unsubscribed = &unsubscribed
 			}
-			if d.Opens == "" && d.Clicks == "" && d.Format == "" && d.Unsubscribed == nil {
-				return usagef("name what was decided: --opens, --clicks, --format or --unsubscribed")
+			if d.Opens == "" && d.Clicks == "" && d.Format == "" && d.Unsubscribed == nil && d.Tracking == "" {
+				return usagef("name what was decided: --opens, --clicks, --format, --unsubscribed or --tracking")
 			}
 			var err error
 			if d.Subject, err = c.argument(args[0], "an address"); err != nil {
@@ -80,6 +80,7 @@ func newConsentSet(c *cli, r *remote) *cobra.Command {
 	fs.StringVar(&d.Clicks, "clicks", "", "granted or refused")
 	fs.StringVar(&d.Format, "format", "", "html or plain; plain means neither pixel nor counted links, ever")
 	fs.BoolVar(&unsubscribed, "unsubscribed", false, "wants no more mail; --unsubscribed=false: is back")
+	fs.StringVar(&d.Tracking, "tracking", "", "full or date-only; date-only keeps nothing but the date of the last open or click")
 	fs.StringVar(&d.Source, "source", "command line", "how the decision came")
 	fs.StringVar(&d.TextVersion, "text-version", "", "which text the person was shown")
 	fs.StringVar(&receipt, "receipt", "", "write the signed receipt to a `FILE`, for the person; it holds no address")
@@ -123,7 +124,7 @@ func (c *cli) choicesOf(ctx context.Context, r *remote, arg string, ask func(*cl
 
 func (c *cli) printChoices(p *api.Choices) error {
 	t := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(t, "subject\t%s\nopens\t%s\nclicks\t%s\nformat\t%s\nunsubscribed\t%s\n", p.Subject, p.Opens, p.Clicks, p.Format, yes(p.Unsubscribed))
+	fmt.Fprintf(t, "subject\t%s\nopens\t%s\nclicks\t%s\nformat\t%s\nunsubscribed\t%s\ntracking\t%s\n", p.Subject, p.Opens, p.Clicks, p.Format, yes(p.Unsubscribed), p.Tracking)
 	if len(p.History) > 0 {
 		fmt.Fprintln(t, "\nTIME\tCHANGE\tSOURCE\tTEXT\tBY\tPOSITION")
 	}
@@ -153,6 +154,7 @@ func whatChanged(h *api.Event) string {
 	add(h.Opens != "", "opens", h.Before.Opens, h.After.Opens)
 	add(h.Clicks != "", "clicks", h.Before.Clicks, h.After.Clicks)
 	add(h.Format != "", "format", h.Before.Format, h.After.Format)
+	add(h.Tracking != "", "tracking", h.Before.Tracking, h.After.Tracking)
 	add(h.Unsubscribed != nil, "unsubscribed", yes(h.Before.Unsubscribed), yes(h.After.Unsubscribed))
 	return strings.Join(said, ", ")
 }

@@ -24,7 +24,7 @@ func newConsentImport(c *cli, r *remote) *cobra.Command {
 		Short: "Record decisions from a file, CSV or one JSON object per line",
 		Long: `Record decisions from a file ("-" is stdin). It holds one JSON object per line with the fields of
 POST /v1/consent, or CSV with the same names in its first line: subject (the address), and any of
-opens, clicks, format, unsubscribed (true or false), source, text_version. An empty cell stays as it is.
+opens, clicks, format, unsubscribed (true or false), tracking, source, text_version. An empty cell stays as it is.
 Other columns are refused: what is not needed is not to be sent.
 
 Rows that can't be used are told by their number and the cause, and the rest is recorded; the exit code

@@ -255,7 +255,7 @@ func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool
 	}
 	p := &publicSide{}
 	p.intake, err = intake.New(intake.Options{
-		Tokens: ring, Consent: state.consent, Classifier: classifier, Spool: sp, Proxies: proxies,
+		Tokens: ring, Consent: state.consent, Campaigns: state.campaigns, Classifier: classifier, Spool: sp, Proxies: proxies,
 	})
 	if err != nil {
 		return nil, err
@@ -317,7 +317,7 @@ type fold struct{ runner *aggregate.Runner }
 func foldOptions(cfg *config.Config, state *state, room *aggregate.Room) aggregate.FoldOptions {
 	o := aggregate.FoldOptions{Consent: state.consent, Campaigns: state.campaigns, Window: cfg.ClassifyWindow, Room: room, MaxHeld: math.MaxInt}
 	if cfg.ClassifyWindow == 0 {
-		o.Window, o.Judge = time.Millisecond, judgeAlone
+		o.Window, o.Judge, o.JudgeDate = time.Millisecond, judgeAlone, judgeAlone
 	}
 	return o
 }

@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -23,11 +24,23 @@ func refuses(b consent.Basis, c consent.Choice, kind event.Kind) event.Reason {
 		return event.PlainText
 	case c.Unsubscribed, state == consent.Refused:
 		return event.OptedOut
-	case state == consent.Unset && b == consent.BasisNone:
+	case state == consent.Unset && (b == consent.BasisNone || b == consent.BasisAggregate && c.DateOnly):
 		return event.NoBasis
+	case c.DateOnly:
+		return event.DateOnly
 	}
 	return event.Counted
 }
+
+// named says, in the same way, whether the person of what is not refused may be kept.
+func named(b consent.Basis, c consent.Choice, kind event.Kind) bool {
+	return b != consent.BasisAggregate || kind == event.Open && c.Opens == consent.Granted || kind == event.Click && c.Clicks == consent.Granted
+}
+
+// dated are campaigns of which every fourth keeps dates alone.
+type dated struct{ campaigns }
+
+func (dated) DateOnly(n uint32) bool { return n%4 == 0 }
 
 // office is the real table, filled from records of the log, beside a model of what people chose.
 type office struct {
@@ -79,6 +92,17 @@ func (o *office) change(t *rapid.T) {
 	if _, _, err := o.writer.Import(context.Background(), all); err != nil {
 		t.Fatal(err)
 	}
+	if tracking := rapid.IntRange(0, 4).Draw(t, "tracking"); tracking > 2 {
+		who, said := rapid.Uint64Range(1, 6).Draw(t, "whose"), consent.Tracking(tracking-2)
+		if _, err := o.log.Append(context.Background(), control.Record{
+			Kind: control.KindConsent, Key: fmt.Sprintf("%016x/tracking", who), Time: time.Now(), Body: fmt.Appendf(nil, `{"value":%q}`, said),
+		}); err != nil {
+			t.Fatal(err)
+		}
+		m := o.model[who]
+		m.DateOnly = said == consent.DateOnly
+		o.model[who] = m
+	}
 	entries, err := o.log.Read(context.Background(), o.folded, 100)
 	if err != nil {
 		t.Fatal(err)
@@ -98,9 +122,10 @@ func TestReceivedIsCountedAndEachReason(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		o := newOffice(t)
 		const most = 1 << 20
-		f := newFold(t, Progress{}, FoldOptions{Consent: o.table, Campaigns: campaigns(most), Window: testWindow})
+		f := newFold(t, Progress{}, FoldOptions{Consent: o.table, Campaigns: dated{campaigns(most)}, Window: testWindow})
 		received := []event.Event{{}} // each of a campaign of its own: a count tells which
 		stands := map[uint32]event.Reason{}
+		days, known := map[uint64]bool{}, map[uint64]bool{}
 		now := clock(10_000)
 		commit := func() {
 			c := f.Take(now)
@@ -115,19 +140,24 @@ func TestReceivedIsCountedAndEachReason(t *testing.T) {
 				}
 				stands[n.Campaign] = n.Reason
 				want := ev.Reason // what was said when it came stays
-				if want == event.Counted && ev.Subject != 0 {
+				if want == event.Counted {
 					want = refuses(o.basis, o.model[ev.Subject], ev.Kind)
+				}
+				if want == event.Counted && n.Campaign%4 == 0 {
+					want = event.DateOnly
 				}
 				if n.Reason != want {
 					t.Fatalf("%+v of somebody with %+v stands under %v, want %v", ev, o.model[ev.Subject], n.Reason, want)
 				}
-				if n.Reason == event.Counted {
+				if n.Reason == event.Counted || n.Reason == event.DateOnly {
 					left = append(left, n.Campaign)
 				}
 			}
 			may := map[uint64]bool{}
 			for _, n := range left {
-				may[received[n].Subject] = true
+				ev := received[n]
+				now := refuses(o.basis, o.model[ev.Subject], ev.Kind)
+				may[ev.Subject] = may[ev.Subject] || ev.Subject != 0 && (now == event.Counted || now == event.DateOnly) && named(o.basis, o.model[ev.Subject], ev.Kind)
 			}
 			for _, u := range c.Uniques {
 				if stands[u.Campaign] != event.Counted {
@@ -137,6 +167,21 @@ func TestReceivedIsCountedAndEachReason(t *testing.T) {
 			for _, a := range c.LastActive {
 				if !may[a.Subject] {
 					t.Fatalf("the day of %d is kept, and nothing of them was counted", a.Subject)
+				}
+			}
+			// Whose last event left, and may be named, and whose event is no repetition of the day: the day is there.
+			for who := range may {
+				if may[who] {
+					days[who] = true
+				}
+			}
+			for _, a := range c.LastActive {
+				delete(days, a.Subject)
+				known[a.Subject] = true
+			}
+			for who := range days {
+				if !known[who] {
+					t.Fatalf("nothing is known of the day of %d, who did something that may be kept", who)
 				}
 			}
 		}
@@ -155,15 +200,19 @@ func TestReceivedIsCountedAndEachReason(t *testing.T) {
 					}
 					// An edge that knows what is known; or one that is behind, and knows nothing.
 					if !rapid.Bool().Draw(t, "behind") {
-						if r := o.table.Verdict(ev.Kind, ev.Subject); r != event.Counted {
-							ev.Suppress(r)
-						}
+						Recheck(o.table, &ev)
 					}
-					known := ev // what the fold says at its door stays as well
-					if ev.Reason == event.Counted && ev.Subject != 0 {
-						known.Reason = refuses(o.basis, o.model[ev.Subject], ev.Kind)
+					told := ev // what the fold says at its door stays as well
+					if ev.Reason == event.Counted {
+						told.Reason = refuses(o.basis, o.model[ev.Subject], ev.Kind)
 					}
-					received = append(received, known)
+					if told.Reason == event.Counted && ev.Campaign%4 == 0 {
+						told.Reason = event.DateOnly
+					}
+					if told.Reason != event.Counted && (told.Reason != event.DateOnly || !named(o.basis, o.model[ev.Subject], ev.Kind)) {
+						told.Subject = 0 // for good: a word that comes later speaks of later events
+					}
+					received = append(received, told)
 					b.Events = append(b.Events, ev)
 				}
 				seq += uint64(len(b.Events))

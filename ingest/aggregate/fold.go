@@ -29,7 +29,7 @@ type Batch struct {
 type Consent interface {
 	// Verdict is event.Counted, or why the event may not be counted.
 	Verdict(kind event.Kind, subject uint64) event.Reason
-	// Attributed says whether what counts may be kept with the person.
+	// Attributed says whether what counts, or its date, may be kept with the person.
 	Attributed(kind event.Kind, subject uint64) bool
 }
 
@@ -71,6 +71,9 @@ type FoldOptions struct {
 	// Judge decides the class of events[target] among its message's events in the order of their
 	// times; links is how many the campaign shows. classify.Judge with the window if nil.
 	Judge func(target int, events []classify.Sighting, links int) classify.Class
+	// JudgeDate is the same for events of which only the day is known (event.Event.Dated); classify.JudgeDate with the
+	// window if nil.
+	JudgeDate func(target int, events []classify.Sighting, links int) classify.Class
 
 	// alone says that Judge looks at other events only where classify.ClassOf says human.
 	alone bool
@@ -91,9 +94,14 @@ func (o *FoldOptions) complete() error {
 	if o.MaxHeld == 0 {
 		o.MaxHeld = DefaultMaxHeld
 	}
+	rules := classify.Rules{Window: o.Window.Milliseconds()}
+	if o.JudgeDate == nil {
+		o.JudgeDate = func(target int, events []classify.Sighting, links int) classify.Class {
+			return classify.JudgeDate(target, events, links, rules)
+		}
+	}
 	if o.Judge == nil {
 		o.alone = true
-		rules := classify.Rules{Window: o.Window.Milliseconds()}
 		o.Judge = func(target int, events []classify.Sighting, links int) classify.Class {
 			return classify.Judge(target, events, links, rules)
 		}
@@ -148,6 +156,7 @@ type edge struct {
 	stored  uint64 // what the last commit said of it
 	due     int64  // an event of this time, or later, resolves the first that waits; MaxInt64 if none does
 	cursor  uint64 // no entry of this edge before waits
+	clock   int64  // the latest time that one of its events told
 	waiting queue[*run]
 	runs    int // of Fold.runs
 }
@@ -254,16 +263,12 @@ func (f *Fold) take(e *edge, seen *uint64, b Batch, now time.Time) {
 
 // put resolves what the event's time resolves, and puts the event itself into the window.
 func (f *Fold) put(r *run, ev event.Event) {
+	f.admit(r.edge, &ev)
 	for r.edge.due <= ev.Time {
 		f.resolveFirst(r.edge)
 	}
-	if ev.Reason == event.Counted {
-		if reason := f.o.Consent.Verdict(ev.Kind, ev.Subject); reason != event.Counted {
-			ev.Suppress(reason)
-		}
-	}
 	r.end++
-	if ev.Subject == 0 { // nobody, or suppressed: no neighbours, nothing to wait for
+	if !isMessage(&ev) { // nothing to wait for
 		e := f.w.push(&ev)
 		e.resolved = uint32(f.w.next)
 		if ev.Reason == event.Counted {
@@ -275,6 +280,27 @@ func (f *Fold) put(r *run, ev event.Event) {
 	f.w.pushMessage(&ev).waiting = true
 	if r.edge.due == math.MaxInt64 {
 		f.findWaiting(r.edge)
+	}
+}
+
+// admit leaves of an event what may be held. One of which only the day may be told stands in the window, and nowhere
+// else, with the time at which it came, as far as that is known: its own, or the latest that its edge told before.
+func (f *Fold) admit(e *edge, ev *event.Event) {
+	at := ev.Time
+	if ev.Dated() {
+		at = max(at, min(e.clock, at+dayMillis-1))
+	} else {
+		e.clock = max(e.clock, at)
+	}
+	Recheck(f.o.Consent, ev)
+	if ev.Reason == event.Counted && f.o.Campaigns.DateOnly(ev.Campaign) {
+		if !datable(f.o.Consent, ev) {
+			ev.Subject = 0
+		}
+		classify.Suppress(ev, event.DateOnly)
+	}
+	if ev.Dated() {
+		ev.Time = at
 	}
 }
 
@@ -321,6 +347,9 @@ func (f *Fold) judge(n uint64) classify.Class {
 		return f.o.Judge(0, f.m.at[:1], links)
 	}
 	target, all := f.w.around(n, f.span, f.live == 1, &f.m)
+	if ev.Dated() {
+		return f.o.JudgeDate(target, all, links)
+	}
 	return f.o.Judge(target, all, links)
 }
 

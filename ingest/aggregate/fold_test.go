@@ -18,7 +18,9 @@ import (
 type people map[uint64]event.Reason
 
 func (p people) Verdict(_ event.Kind, subject uint64) event.Reason { return p[subject] }
-func (p people) Attributed(_ event.Kind, subject uint64) bool      { return p[subject] == event.Counted }
+func (p people) Attributed(_ event.Kind, subject uint64) bool {
+	return p[subject] == event.Counted || p[subject] == event.DateOnly
+}
 
 // campaigns knows the campaigns up to its number, each with three links.
 type campaigns uint32
@@ -27,6 +29,7 @@ func (c campaigns) HashKey(n uint32) ([16]byte, bool) {
 	return [16]byte{byte(n), byte(n >> 8), 1}, n > 0 && n <= uint32(c)
 }
 func (c campaigns) LinkCount(uint32) int { return 3 }
+func (c campaigns) DateOnly(uint32) bool { return false }
 
 // clock is the wall clock at event time ms.
 func clock(ms int64) time.Time { return time.UnixMilli(0).Add(time.Duration(ms) * time.Millisecond) }

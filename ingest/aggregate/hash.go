@@ -13,6 +13,8 @@ type Campaigns interface {
 	HashKey(campaign uint32) ([16]byte, bool)
 	// LinkCount is the number of the campaign's links that a person can see.
 	LinkCount(campaign uint32) int
+	// DateOnly says whether nothing but the date of activity is kept of the campaign's events.
+	DateOnly(campaign uint32) bool
 }
 
 // DefaultCiphers is how many campaigns' ciphers a Hasher keeps: some 600 bytes each.

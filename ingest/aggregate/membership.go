@@ -14,6 +14,8 @@ func strictness(r event.Reason) int {
 		return 0
 	case event.AggregateOnly: // counted, without the person
 		return 1
+	case event.DateOnly: // as good as not measured
+		return 9
 	case event.OptedOut: // the person's own word, before that of the operator
 		return 11
 	case event.PlainText:

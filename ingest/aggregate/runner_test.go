@@ -25,6 +25,7 @@ type keys struct{}
 
 func (keys) HashKey(n uint32) ([16]byte, bool) { return [16]byte{byte(n)}, n < 100 }
 func (keys) LinkCount(uint32) int              { return 3 }
+func (keys) DateOnly(uint32) bool              { return false }
 
 // memorySpool is a spool in memory.
 type memorySpool struct {

@@ -158,6 +158,9 @@ func (f *Fold) count(ev *event.Event, class classify.Class) {
 	if reason == event.Counted {
 		reason = f.o.Consent.Verdict(ev.Kind, ev.Subject)
 	}
+	if reason == event.Counted && f.o.Campaigns.DateOnly(ev.Campaign) {
+		reason = event.DateOnly
+	}
 	if reason == event.Counted {
 		var known bool
 		if hash, known = f.hasher.Hash(ev.Campaign, ev.Subject); !known {
@@ -166,7 +169,14 @@ func (f *Fold) count(ev *event.Event, class classify.Class) {
 	}
 	cell := Cell{Campaign: ev.Campaign, Hour: uint32(ev.Time / hourMillis), Kind: ev.Kind, Reason: reason}
 	if reason != event.Counted {
+		dated := reason == event.DateOnly && ev.Subject != 0
+		if dated { // and so the hour is nobody's business
+			cell.Hour -= cell.Hour % 24
+		}
 		f.tally.add(cell)
+		if dated && active(class) && datable(f.o.Consent, ev) {
+			f.tally.seen(ev.Subject, uint32(ev.Time/dayMillis))
+		}
 		return
 	}
 	cell.Link, cell.Class, cell.Client = ev.Link, class, ev.Client
@@ -176,10 +186,12 @@ func (f *Fold) count(ev *event.Event, class classify.Class) {
 		return
 	}
 	f.tally.person(UniqueKey{Campaign: ev.Campaign, Link: ev.Link, Kind: ev.Kind, Class: class}, hash)
-	if class == classify.Human || class == classify.Proxied {
+	if active(class) {
 		f.tally.seen(ev.Subject, uint32(ev.Time/dayMillis))
 	}
 }
+
+func active(c classify.Class) bool { return c == classify.Human || c == classify.Proxied }
 
 func (f *Fold) attributed(ev *event.Event) bool {
 	return ev.Subject != 0 && f.o.Consent.Attributed(ev.Kind, ev.Subject)

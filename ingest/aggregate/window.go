@@ -100,7 +100,7 @@ func (w *window) pushMessage(ev *event.Event) *entry {
 // drop forgets the oldest entry.
 func (w *window) drop() {
 	e := w.at(w.base)
-	if e.isMessage() && e.on == 0 {
+	if isMessage(&e.ev) && e.on == 0 {
 		w.unlink(&e.ev)
 	}
 	w.base++
@@ -122,13 +122,17 @@ func (w *window) drop() {
 	}
 }
 
-// isMessage says whether the entry has neighbours to look for: a person it can be told by.
-func (e *entry) isMessage() bool { return e.ev.Subject != 0 }
+// isMessage says whether an event has neighbours to look for: it counts, or its date does, and it has a person it can be
+// told by. Of one person and campaign, what counts is one message and what has a date is another: of the latter neither
+// link nor time is known well enough to say anything of the former.
+func isMessage(ev *event.Event) bool {
+	return ev.Subject != 0 && (ev.Reason == event.Counted || ev.Reason == event.DateOnly)
+}
 
 // tagOf is 31 bits of hash of an event's message. Subjects are keyed hashes already: nobody can
 // choose them so that they collide.
 func tagOf(ev *event.Event) uint64 {
-	h := (ev.Subject ^ uint64(ev.Campaign)*0x9e3779b97f4a7c15) * 0xd6e8feb86659fd93
+	h := (ev.Subject ^ uint64(ev.Campaign)*0x9e3779b97f4a7c15 ^ uint64(ev.Reason)) * 0xd6e8feb86659fd93
 	return h >> 33
 }
 
@@ -141,7 +145,7 @@ func (w *window) find(tag uint64, ev *event.Event) (slot uint64, found bool) {
 			return slot, false
 		}
 		if h>>32&(1<<31-1) == tag {
-			if o := &w.at(w.whole(uint32(h))).ev; o.Subject == ev.Subject && o.Campaign == ev.Campaign {
+			if o := &w.at(w.whole(uint32(h))).ev; o.Subject == ev.Subject && o.Campaign == ev.Campaign && o.Reason == ev.Reason {
 				return slot, true
 			}
 		}

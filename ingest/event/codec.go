@@ -34,11 +34,23 @@ var (
 	ErrSignals    = errors.New("event: unknown signal bit")
 	ErrTime       = errors.New("event: time before 1970")
 	ErrReserved   = errors.New("event: reserved bytes are not zero")
-	ErrSuppressed = errors.New("event: suppressed event still holds a person, a link, a signal, a client or a minute")
+	ErrSuppressed = errors.New("event: suppressed event still holds a person, a link, a signal, a client or a minute, or more than a date")
 )
 
+// clean says whether a suppressed event holds no more than it may.
+func (e *Event) clean() bool {
+	step, signals := int64(hour), Signals(0)
+	if e.Dated() {
+		step = day
+		if e.Kind == Click {
+			signals = DateSignals
+		}
+	}
+	return e.Link == 0 && e.Client == 0 && e.Signals&^signals == 0 && e.Time%step == 0 && (e.Subject == 0 || e.Dated())
+}
+
 // Check returns nil if e may be stored: every field is in its closed set, and an event with a
-// Reason other than Counted holds no more than Suppress leaves. It does not allocate.
+// Reason other than Counted holds no more than Suppress, or SuppressToDate, leaves. It does not allocate.
 func (e *Event) Check() error {
 	switch {
 	case e.Kind < Open || e.Kind > lastKind:
@@ -51,7 +63,7 @@ func (e *Event) Check() error {
 		return ErrSignals
 	case e.Time < 0:
 		return ErrTime
-	case e.Reason != Counted && (e.Subject != 0 || e.Link != 0 || e.Signals != 0 || e.Client != 0 || e.Time%hour != 0):
+	case e.Reason != Counted && !e.clean():
 		return ErrSuppressed
 	}
 	return nil

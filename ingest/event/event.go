@@ -47,6 +47,9 @@ const (
 	SpoolFailed
 	// Quarantined: the record was damaged on disk or in the topic and was set aside.
 	Quarantined
+	// DateOnly: the person, or the campaign, has nothing kept but the date of the last activity. The one
+	// reason with which an event may go with its person, and then with the day (see SuppressToDate).
+	DateOnly
 
 	reasonCount
 )
@@ -104,7 +107,7 @@ const (
 // Event is one observation. It is a plain value: copy it freely.
 type Event struct {
 	// Time is when the request came, in milliseconds since the Unix epoch, UTC. For a suppressed
-	// event (Reason other than Counted) it is the start of the hour.
+	// event (Reason other than Counted) it is the start of the hour, and of the day where it has a Subject.
 	Time int64
 	// Subject is the keyed hash of the person's address, 0 for nobody.
 	Subject uint64
@@ -122,7 +125,10 @@ type Event struct {
 	Client Client
 }
 
-const hour = 60 * 60 * 1000
+const (
+	hour = 60 * 60 * 1000
+	day  = 24 * hour
+)
 
 // Suppress turns e into what may be kept of an event that must not be counted: campaign, kind,
 // reason and hour. The person, the link and every signal are gone afterwards.
@@ -130,12 +136,26 @@ func (e *Event) Suppress(r Reason) {
 	*e = Event{Time: e.Time - e.Time%hour, Campaign: e.Campaign, Kind: e.Kind, Reason: r}
 }
 
+// DateSignals are what a click that SuppressToDate left may still tell of itself: that a machine followed a link which
+// people do not see, or that a machine made it.
+const DateSignals = HiddenLink | Automaton
+
+// SuppressToDate turns e into what is needed to know the date of a person's activity from what a machine did, and nothing
+// besides: person, campaign, kind and day, under the reason DateOnly.
+func (e *Event) SuppressToDate() {
+	*e = Event{Time: e.Time - e.Time%day, Subject: e.Subject, Campaign: e.Campaign, Kind: e.Kind, Reason: DateOnly}
+}
+
+// Dated says whether e goes with its person for the sake of the date alone.
+func (e *Event) Dated() bool { return e.Reason == DateOnly && e.Subject != 0 }
+
 var kindNames = [...]string{Open: "open", Click: "click", Probe: "probe"}
 
 var reasonNames = [...]string{
 	Counted: "counted", OptedOut: "opted_out", PlainText: "plain_text", GPC: "gpc", NoBasis: "no_basis",
 	AggregateOnly: "aggregate_only", UnknownCampaign: "unknown_campaign", UnknownLink: "unknown_link",
 	Forged: "forged", Malformed: "malformed", SpoolFailed: "spool_failed", Quarantined: "quarantined",
+	DateOnly: "date_only",
 }
 
 var clientNames = [...]string{

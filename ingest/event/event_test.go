@@ -20,7 +20,13 @@ func genEvent(t *rapid.T) Event {
 		Kind:     Kind(rapid.Uint8Range(uint8(Open), uint8(lastKind)).Draw(t, "kind")),
 		Client:   Client(rapid.Uint8Max(uint8(clientCount-1)).Draw(t, "client")),
 	}
-	if r := Reason(rapid.Uint8Max(uint8(reasonCount-1)).Draw(t, "reason")); r != Counted {
+	signals := e.Signals
+	switch r := Reason(rapid.Uint8Max(uint8(reasonCount-1)).Draw(t, "reason")); {
+	case r == DateOnly && rapid.Bool().Draw(t, "dated"):
+		if e.SuppressToDate(); e.Kind == Click && e.Subject != 0 {
+			e.Signals = signals & DateSignals
+		}
+	case r != Counted:
 		e.Suppress(r)
 	}
 	return e
@@ -84,6 +90,20 @@ func TestParseRefuses(t *testing.T) {
 		{"last reserved byte", edit(Size-1, 1), ErrReserved},
 		{"suppressed and clean", suppressed(offReason, byte(GPC)), nil},
 		{"suppressed with a person", suppressed(offSubject, 1), ErrSuppressed},
+		{"a date's person", func(b []byte) { dated(b, DateOnly, Click, 2*day) }, nil},
+		{"a date's person with an hour", func(b []byte) { dated(b, DateOnly, Click, hour) }, ErrSuppressed},
+		{"a date's person of a probe", func(b []byte) { dated(b, DateOnly, Probe, 2*day) }, nil},
+		{"a date's person of a probe with an hour", func(b []byte) { dated(b, DateOnly, Probe, 2*day+hour) }, ErrSuppressed},
+		{"a date's person of another reason", func(b []byte) { dated(b, OptedOut, Click, 2*day) }, ErrSuppressed},
+		{"a date's person with a link", func(b []byte) { dated(b, DateOnly, Click, 2*day); b[offLink] = 1 }, ErrSuppressed},
+		{"a date's person with a signal", func(b []byte) { dated(b, DateOnly, Click, 2*day); b[offSignals] = 1 }, ErrSuppressed},
+		{"a machine's click", func(b []byte) { dated(b, DateOnly, Click, 2*day); signal(b, Automaton) }, nil},
+		{"a hidden link's click", func(b []byte) { dated(b, DateOnly, Click, 2*day); signal(b, HiddenLink) }, nil},
+		{"a machine's open", func(b []byte) { dated(b, DateOnly, Open, 2*day); signal(b, Automaton) }, ErrSuppressed},
+		{"a hidden link's probe", func(b []byte) { dated(b, DateOnly, Probe, 2*day); signal(b, HiddenLink) }, ErrSuppressed},
+		{"a machine's click of nobody", func(b []byte) { b[offKind] = byte(Click); b[offReason] = byte(DateOnly); signal(b, Automaton) }, ErrSuppressed},
+		{"a date's person with a client", func(b []byte) { dated(b, DateOnly, Click, 2*day); b[offClient] = 1 }, ErrSuppressed},
+		{"no date's hour", func(b []byte) { b[offReason] = byte(DateOnly) }, nil},
 		{"suppressed with a link", suppressed(offLink, 1), ErrSuppressed},
 		{"suppressed with a signal", suppressed(offSignals, 1), ErrSuppressed},
 		{"suppressed with a client", suppressed(offClient, 1), ErrSuppressed},
@@ -102,6 +122,22 @@ func TestParseRefuses(t *testing.T) {
 	}
 	if _, err := Parse(make([]byte, Size-1)); !errors.Is(err, ErrShort) {
 		t.Fatalf("Parse of 31 bytes = %v, want %v", err, ErrShort)
+	}
+}
+
+func signal(b []byte, s Signals) { b[offSignals], b[offSignals+1] = byte(s), byte(s>>8) }
+
+// dated writes an event with a person.
+func dated(b []byte, r Reason, k Kind, at int64) {
+	(&Event{Time: at, Subject: 7, Campaign: 1, Kind: k, Reason: r}).Put(b)
+}
+
+func TestSuppressToDateLeavesTheDay(t *testing.T) {
+	t.Parallel()
+	e := Event{Time: 3*day + 5*hour + 1234, Subject: 7, Campaign: 9, Link: 2, Signals: Prefetch, Kind: Click, Client: Gmail}
+	e.SuppressToDate()
+	if want := (Event{Time: 3 * day, Subject: 7, Campaign: 9, Kind: Click, Reason: DateOnly}); e != want || e.Check() != nil {
+		t.Fatalf("%+v is left, want %+v; %v", e, want, e.Check())
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 
+	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/event"
 )
 
@@ -78,11 +79,7 @@ func (l *lane) encode() {
 	}
 	for i := range l.events {
 		ev := l.events[i] // a copy: the original says which partition it is of
-		if ev.Reason == event.Counted {
-			if reason := l.o.Consent.Verdict(ev.Kind, ev.Subject); reason != event.Counted {
-				ev.Suppress(reason)
-			}
-		}
+		aggregate.Recheck(l.o.Consent, &ev)
 		ev.Put(l.frame[event.FrameHeaderSize+i*event.Size:])
 	}
 	event.SealFrame(l.frame, l.o.Spool.Edge, l.o.Spool.Epoch, l.first)

@@ -29,6 +29,7 @@ type anyCampaign struct{}
 
 func (anyCampaign) HashKey(uint32) ([16]byte, bool) { return [16]byte{1}, true }
 func (anyCampaign) LinkCount(uint32) int            { return 3 }
+func (anyCampaign) DateOnly(uint32) bool            { return false }
 
 // rig is the whole line: a spool, a shipper, and a fold of each partition into one store.
 type rig struct {
@@ -243,6 +244,21 @@ func (r *rig) check() {
 // acknowledged: what was shipped again.
 func (r *rig) repeated() (records int, events int) {
 	r.t.Helper()
+	r.eachRecord(func(value []byte) {
+		if h, err := event.ParseFrameHeader(value); err == nil {
+			records++
+			events += int(h.Count)
+		}
+	})
+	for c := range campaigns {
+		events -= int(r.acked[c].Load())
+	}
+	return records, events
+}
+
+// eachRecord calls fn with what is in the topic, record by record.
+func (r *rig) eachRecord(fn func(value []byte)) {
+	r.t.Helper()
 	k := r.client()
 	for p := range r.topic.Partitions {
 		for offset := int64(0); ; {
@@ -255,10 +271,7 @@ func (r *rig) repeated() (records int, events int) {
 					break
 				}
 				offset = rec.offset + 1
-				if h, err := event.ParseFrameHeader(rec.value); err == nil {
-					records++
-					events += int(h.Count)
-				}
+				fn(rec.value)
 			}
 			f.close()
 			if offset >= f.end {
@@ -266,10 +279,6 @@ func (r *rig) repeated() (records int, events int) {
 			}
 		}
 	}
-	for c := range campaigns {
-		events -= int(r.acked[c].Load())
-	}
-	return records, events
 }
 
 func eventually(tb testing.TB, what string, ok func() bool) {

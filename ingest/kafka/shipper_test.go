@@ -200,6 +200,83 @@ func TestNothingLeavesWhileStale(t *testing.T) {
 	r.expectReason(event.OptedOut)
 }
 
+// TestOnlyDatesLeave: of who chose date-only while their events waited no more leaves than the day, and not that of who
+// refused since.
+func TestOnlyDatesLeave(t *testing.T) {
+	t.Parallel()
+	const dates, refused = event.DateOnly, event.OptedOut
+	r := newRig(t, shared(t), 2)
+	chosen := oneReason{&atomic.Int32{}}
+	r.consent = chosen
+	r.fresh.Store(false)
+	s, stop := r.ship()
+	r.append(1000)
+	click := event.Event{Time: time.Now().UnixMilli(), Subject: 7, Campaign: 1, Link: 3, Kind: event.Click, Signals: event.Automaton}
+	must(t, r.spool.Append(&click))
+	r.acked[0].Add(1)
+	chosen.reason.Store(int32(dates))
+	r.fresh.Store(true)
+	r.awaitShipped(s)
+	must(t, stop())
+	people := map[uint64]bool{}
+	for _, ev := range r.shipped() {
+		if ev.Reason != dates || ev.Check() != nil || ev.Dated() && ev.Kind == event.Click && ev.Signals != event.Automaton {
+			t.Fatalf("%+v left; %v", ev, ev.Check())
+		}
+		people[ev.Subject] = true
+	}
+	if len(people) < 800 {
+		t.Errorf("%d people's days left", len(people))
+	}
+
+	// Dates that wait in the spool, and whose people refuse meanwhile.
+	first := s.Stats().Next
+	r.fresh.Store(false)
+	s, stop = r.ship()
+	date := event.Event{Time: time.Now().UnixMilli(), Subject: 9, Campaign: 1, Kind: event.Open}
+	date.SuppressToDate()
+	must(t, r.spool.Append(&date))
+	r.acked[0].Add(1)
+	chosen.reason.Store(int32(refused))
+	r.fresh.Store(true)
+	r.awaitShipped(s)
+	must(t, stop())
+	all := r.shipped()
+	if s.Stats().Next != first+1 || len(all) != 1002 {
+		t.Errorf("%d events left", len(all))
+	}
+	for _, ev := range all {
+		if ev.Subject == 9 {
+			t.Errorf("%+v left", ev)
+		}
+	}
+	r.fold()
+	r.awaitFolded()
+	r.check()
+	r.expectReason(dates)
+}
+
+// oneReason is one verdict for everybody, who may be named as far as it goes.
+type oneReason struct{ reason *atomic.Int32 }
+
+func (o oneReason) Verdict(event.Kind, uint64) event.Reason { return event.Reason(o.reason.Load()) }
+func (o oneReason) Attributed(k event.Kind, s uint64) bool  { return o.Verdict(k, s) != event.OptedOut }
+
+// shipped is every event in the topic.
+func (r *rig) shipped() (all []event.Event) {
+	r.t.Helper()
+	r.eachRecord(func(value []byte) {
+		f, err := event.ParseFrame(value)
+		must(r.t, err)
+		for i := range int(f.Count) {
+			ev, err := f.At(i)
+			must(r.t, err)
+			all = append(all, ev)
+		}
+	})
+	return all
+}
+
 // expectReason: all that is counted stands under one reason.
 func (r *rig) expectReason(want event.Reason) {
 	r.t.Helper()

@@ -32,6 +32,7 @@ type Campaigns interface {
 // CampaignWriter changes them; it may be called concurrently. See campaign.Writer for its errors.
 type CampaignWriter interface {
 	Create(ctx context.Context, name, title string) (campaign.Campaign, error)
+	CreateDateOnly(ctx context.Context, name, title string) (campaign.Campaign, error)
 	AddLink(ctx context.Context, name string, l campaign.Link) (campaign.Link, error)
 	SetLink(ctx context.Context, name string, number uint16, l campaign.Link) (campaign.Link, error)
 	Deliver(ctx context.Context, name string, d campaign.Delivery) error

@@ -216,3 +216,29 @@ func TestOpenAddresses(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+func TestDateOnly(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var c api.Campaign
+	good(t, h.post(t, "/v1/campaigns", `{"name":"dates","date_only":true}`), 201, &c)
+	if good(t, h.get(t, "/v1/campaigns/dates"), 200, &c); !c.DateOnly {
+		t.Errorf("%+v", c)
+	}
+	good(t, h.post(t, "/v1/consent", `{"subject":"anna@example.com","tracking":"date-only"}`), 200, nil)
+	var e api.Effect
+	good(t, h.post(t, "/v1/consent", `{"subject":"anna@example.com","tracking":"full","opens":"refused"}`), 200, &e)
+	var p api.Choices
+	good(t, h.post(t, "/v1/consent/lookup", `{"subject":"anna@example.com"}`), 200, &p)
+	if len(p.History) != 2 || p.Tracking != "full" || p.History[0].Tracking != "date-only" || p.History[0].Before.Tracking != "full" ||
+		p.History[1].Before.Tracking != "date-only" || p.History[1].After.Tracking != "full" || p.History[1].Opens != "refused" ||
+		!strings.HasPrefix(e.Receipt, "mailbeacon consent receipt 2\n") {
+		t.Errorf("%+v\n%s", p, e.Receipt)
+	}
+	if a := h.get(t, "/v1/consent/changes"); !strings.Contains(string(a.body), `"tracking":"date-only"`) {
+		t.Errorf("%s", a.body)
+	}
+	if a := h.post(t, "/v1/consent", `{"subject":"anna@example.com","tracking":"some"}`); a.problem(t).Status != 422 {
+		t.Errorf("%s", a.body)
+	}
+}

@@ -17,6 +17,7 @@ type Campaign struct {
 	Links     int       `json:"links" doc:"links registered"`
 	Delivered uint64    `json:"delivered" doc:"messages delivered, over all deliveries told"`
 	Bounced   uint64    `json:"bounced" doc:"messages bounced, likewise"`
+	DateOnly  bool      `json:"date_only,omitempty" doc:"nothing is kept of opens and clicks but the date of each person's last activity"`
 }
 
 // CampaignPage is a part of the list of campaigns.
@@ -27,8 +28,9 @@ type CampaignPage struct {
 
 // NewCampaign asks for a campaign.
 type NewCampaign struct {
-	Name  string `json:"name" minLength:"1" maxLength:"64" pattern:"^[a-z0-9][a-z0-9._-]*$" example:"spring"`
-	Title string `json:"title,omitempty" doc:"at most 300 bytes, on one line" example:"Spring news"`
+	Name     string `json:"name" minLength:"1" maxLength:"64" pattern:"^[a-z0-9][a-z0-9._-]*$" example:"spring"`
+	DateOnly bool   `json:"date_only,omitempty" doc:"keep nothing of opens and clicks but the date of each person's last activity; it can't be taken back"`
+	Title    string `json:"title,omitempty" doc:"at most 300 bytes, on one line" example:"Spring news"`
 }
 
 // Delivery is what a mailer tells of one batch.
@@ -39,7 +41,7 @@ type Delivery struct {
 }
 
 func showCampaign(c campaign.Campaign) Campaign {
-	return Campaign{c.Name, c.Number, c.Title, c.Created.UTC(), c.Links, c.Delivered, c.Bounced}
+	return Campaign{c.Name, c.Number, c.Title, c.Created.UTC(), c.Links, c.Delivered, c.Bounced, c.DateOnly}
 }
 
 // Paging is which part of a list is asked for.
@@ -64,7 +66,11 @@ func (a *API) routeCampaigns() {
 		if err != nil {
 			return nil, err
 		}
-		c, err := a.o.Writer.Create(ctx, b.Name, b.Title)
+		create := a.o.Writer.Create
+		if b.DateOnly {
+			create = a.o.Writer.CreateDateOnly
+		}
+		c, err := create(ctx, b.Name, b.Title)
 		if err != nil {
 			return nil, err
 		}

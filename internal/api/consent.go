@@ -22,6 +22,7 @@ type Decision struct {
 	Clicks       string `json:"clicks,omitempty" enum:"granted,refused" doc:"as it is, where absent"`
 	Format       string `json:"format,omitempty" enum:"html,plain" doc:"plain: neither pixel nor counted links, ever"`
 	Unsubscribed *bool  `json:"unsubscribed,omitempty" doc:"wants no more mail, and no measuring of what was sent"`
+	Tracking     string `json:"tracking,omitempty" enum:"full,date-only" doc:"date-only: of what is not refused nothing is kept but the date of the last activity"`
 	Source       string `json:"source,omitempty" doc:"how the decision came: a word or two, no address" maxLength:"64" example:"signup form"`
 	TextVersion  string `json:"text_version,omitempty" doc:"which text the person was shown" maxLength:"64" example:"2026-11"`
 }
@@ -47,6 +48,7 @@ type Choices struct {
 	Clicks       string  `json:"clicks" enum:"unset,granted,refused"`
 	Format       string  `json:"format" enum:"unset,html,plain"`
 	Unsubscribed bool    `json:"unsubscribed"`
+	Tracking     string  `json:"tracking" enum:"full,date-only"`
 	History      []Event `json:"history" doc:"oldest first" nullable:"false"`
 }
 
@@ -56,10 +58,11 @@ type Held struct {
 	Clicks       string `json:"clicks" enum:"unset,granted,refused"`
 	Format       string `json:"format" enum:"unset,html,plain"`
 	Unsubscribed bool   `json:"unsubscribed"`
+	Tracking     string `json:"tracking" enum:"full,date-only"`
 }
 
 func showHeld(c consent.Choice) Held {
-	return Held{Opens: c.Opens.String(), Clicks: c.Clicks.String(), Format: c.Format.String(), Unsubscribed: c.Unsubscribed}
+	return Held{Opens: c.Opens.String(), Clicks: c.Clicks.String(), Format: c.Format.String(), Unsubscribed: c.Unsubscribed, Tracking: c.Tracking().String()}
 }
 
 // Event is a decision in a person's history: what was said, and what that changed.
@@ -70,6 +73,7 @@ type Event struct {
 	Clicks       string    `json:"clicks,omitempty"`
 	Format       string    `json:"format,omitempty"`
 	Unsubscribed *bool     `json:"unsubscribed,omitempty"`
+	Tracking     string    `json:"tracking,omitempty"`
 	Source       string    `json:"source,omitempty"`
 	TextVersion  string    `json:"text_version,omitempty"`
 	By           string    `json:"by,omitempty" doc:"page, or key: and the name of the API key"`
@@ -88,6 +92,7 @@ type Change struct {
 	Clicks       string    `json:"clicks,omitempty"`
 	Format       string    `json:"format,omitempty"`
 	Unsubscribed *bool     `json:"unsubscribed,omitempty"`
+	Tracking     string    `json:"tracking,omitempty"`
 	Source       string    `json:"source,omitempty"`
 	TextVersion  string    `json:"text_version,omitempty"`
 	By           string    `json:"by,omitempty" doc:"page, or key: and the name of the API key"`
@@ -108,6 +113,9 @@ func showChange(r *consent.Recorded) Change {
 	}
 	if r.Format != consent.FormatUnset {
 		c.Format = r.Format.String()
+	}
+	if r.Tracking != consent.TrackingUnset {
+		c.Tracking = r.Tracking.String()
 	}
 	return c
 }
@@ -158,6 +166,9 @@ func (a *API) setConsent(ctx context.Context, in *struct{ RawBody []byte }) (*an
 	if c.Format, err = consent.ParseFormat(b.Format); err != nil {
 		return nil, wrongField("format", err.Error())
 	}
+	if c.Tracking, err = consent.ParseTracking(b.Tracking); err != nil {
+		return nil, wrongField("tracking", err.Error())
+	}
 	r, effective, err := a.o.Consent.Record(ctx, c)
 	if err != nil {
 		return nil, err
@@ -180,13 +191,13 @@ func (a *API) lookUp(ctx context.Context, in *struct{ RawBody []byte }) (*answer
 	}
 	out := Choices{
 		Subject: subject.Number(number).String(), Opens: p.Choice.Opens.String(), Clicks: p.Choice.Clicks.String(),
-		Format: p.Choice.Format.String(), Unsubscribed: p.Choice.Unsubscribed, History: []Event{},
+		Format: p.Choice.Format.String(), Unsubscribed: p.Choice.Unsubscribed, Tracking: p.Choice.Tracking().String(), History: []Event{},
 	}
 	for i := range p.History {
 		r := &p.History[i]
 		c := showChange(r)
 		e := Event{
-			Position: c.Position, Time: c.Time, Opens: c.Opens, Clicks: c.Clicks, Format: c.Format, Unsubscribed: c.Unsubscribed,
+			Position: c.Position, Time: c.Time, Opens: c.Opens, Clicks: c.Clicks, Format: c.Format, Unsubscribed: c.Unsubscribed, Tracking: c.Tracking,
 			Source: c.Source, TextVersion: c.TextVersion, By: c.By, Campaign: a.campaignName(r.Campaign), Before: showHeld(r.Before), After: showHeld(r.After),
 		}
 		if b.Receipts {

@@ -33,7 +33,7 @@ const importEvery = 250 * time.Millisecond
 func (a *API) routeImport() {
 	op := streamOperation("import-consent", http.MethodPost, "/v1/consent/import", "Record the decisions of a file",
 		"Decisions of any number of people, one JSON object per line, or CSV whose first line names the columns: subject, and any of "+
-			"opens, clicks, format, unsubscribed, source, text_version. The answer is one line for each row that can't be used, lines that "+
+			"opens, clicks, format, unsubscribed, tracking, source, text_version. The answer is one line for each row that can't be used, lines that "+
 			"say how far it is, and a last one with \"done\". Rows are recorded some thousands at a time. Importing the same file again records nothing twice.")
 	a.stream(op, streamDoc{in: new(Decision), out: new(Imported), csv: true}, a.importConsent)
 }

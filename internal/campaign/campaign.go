@@ -43,7 +43,9 @@ type Campaign struct {
 	Number  uint32 // from 1; part of every token
 	Title   string
 	Created time.Time
-	Links   int // links registered, hidden ones too
+	// DateOnly: nothing is kept of its opens and clicks but the date of each person's last activity.
+	DateOnly bool
+	Links    int // links registered, hidden ones too
 	// Delivered and Bounced are the sums over all deliveries.
 	Delivered uint64
 	Bounced   uint64

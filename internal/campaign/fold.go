@@ -70,6 +70,7 @@ func (s *state) announce(name string, a about) error {
 			if old.number != a.number || old.key != a.key {
 				return errRival
 			}
+			a.dateOnly = a.dateOnly || old.dateOnly // which nobody takes back
 			c.about.Store(&a)
 			return nil
 		}

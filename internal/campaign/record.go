@@ -15,10 +15,11 @@ import (
 // campaignBody is the content of a campaign's record; its key is the name. Number and hash key are
 // what tells a campaign from a rival's of the same name.
 type campaignBody struct {
-	Number  uint32    `json:"number"`
-	Title   string    `json:"title"`
-	Created time.Time `json:"created"`
-	HashKey hexKey    `json:"hash_key"`
+	Number   uint32    `json:"number"`
+	Title    string    `json:"title"`
+	Created  time.Time `json:"created"`
+	HashKey  hexKey    `json:"hash_key"`
+	DateOnly bool      `json:"date_only,omitempty"`
 }
 
 // linkBody is the content of a link's record; its key is name/number. The id is drawn when the link
@@ -81,7 +82,7 @@ func parseCampaign(e *control.Entry) (about, error) {
 	if b.Number == 0 || b.Number > MaxNumber {
 		return about{}, errors.New("its number is out of range")
 	}
-	return about{number: b.Number, title: b.Title, created: b.Created.UTC(), key: b.HashKey}, nil
+	return about{number: b.Number, title: b.Title, created: b.Created.UTC(), key: b.HashKey, dateOnly: b.DateOnly}, nil
 }
 
 func parseLink(e *control.Entry) (name string, number uint16, l *link, err error) {

@@ -55,10 +55,11 @@ type campaign struct {
 
 // about is immutable.
 type about struct {
-	number  uint32
-	title   string
-	created time.Time
-	key     [16]byte
+	number   uint32
+	title    string
+	created  time.Time
+	key      [16]byte
+	dateOnly bool
 }
 
 // linkSet is immutable as far as its length reaches: a new link may stand in the array behind it.
@@ -167,6 +168,13 @@ func (r *Registry) LinkCount(campaign uint32) int {
 	return r.state.Load().numbered(campaign).set().visible
 }
 
+// DateOnly says whether nothing is kept of a campaign's events but dates of activity; false where it is not known. It does
+// not allocate.
+func (r *Registry) DateOnly(campaign uint32) bool {
+	c := r.state.Load().numbered(campaign)
+	return c != nil && c.about.Load().dateOnly
+}
+
 // HashKey is the key under which people are hashed for a campaign's distinct counts; false where
 // the campaign is not known. It does not allocate.
 func (r *Registry) HashKey(campaign uint32) ([16]byte, bool) {
@@ -240,7 +248,7 @@ func (c *campaign) view() (Campaign, bool) {
 	}
 	a := c.about.Load()
 	return Campaign{
-		Name: c.name, Number: a.number, Title: a.title, Created: a.created,
+		Name: c.name, Number: a.number, Title: a.title, Created: a.created, DateOnly: a.dateOnly,
 		Links: c.set().count, Delivered: c.delivered, Bounced: c.bounced,
 	}, true
 }

@@ -12,6 +12,7 @@ const registryVersion = 1
 
 const (
 	flagAnnounced = 1 << 0 // of a campaign
+	flagDateOnly  = 1 << 1
 	flagHidden    = 1 << 0 // of a link
 )
 
@@ -39,7 +40,11 @@ func (c *campaign) appendTo(b []byte) []byte {
 	if a := c.about.Load(); a == nil {
 		b = append(b, 0)
 	} else {
-		b = append(b, flagAnnounced)
+		flags := byte(flagAnnounced)
+		if a.dateOnly {
+			flags |= flagDateOnly
+		}
+		b = append(b, flags)
 		b = binary.AppendUvarint(b, uint64(a.number))
 		b = appendString(b, a.title)
 		b = binary.AppendVarint(b, a.created.UnixMilli())
@@ -182,8 +187,11 @@ func (d *decoder) campaign(s *state) {
 		return
 	}
 	c := s.named(name)
-	if d.flags(flagAnnounced) != 0 {
-		a := about{number: uint32(d.uvarint(MaxNumber)), title: d.string(), created: time.UnixMilli(d.varint()).UTC()}
+	switch flags := d.flags(flagAnnounced | flagDateOnly); {
+	case flags == flagDateOnly:
+		d.fail(errValue)
+	case flags != 0:
+		a := about{dateOnly: flags&flagDateOnly != 0, number: uint32(d.uvarint(MaxNumber)), title: d.string(), created: time.UnixMilli(d.varint()).UTC()}
 		copy(a.key[:], d.bytes(16))
 		if d.err == nil && (a.number == 0 || s.announce(name, a) != nil) {
 			d.fail(errValue)

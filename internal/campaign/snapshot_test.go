@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -20,7 +21,11 @@ func drawEntry(t *rapid.T) control.Entry {
 	}
 	switch rapid.IntRange(0, 3).Draw(t, "kind") {
 	case 0:
-		return entry(1, control.KindCampaign, name, campaignJSON(number, rapid.String().Draw(t, "title"), byte(rapid.IntRange(1, 2).Draw(t, "key"))))
+		text := campaignJSON(number, rapid.String().Draw(t, "title"), byte(rapid.IntRange(1, 2).Draw(t, "key")))
+		if rapid.Bool().Draw(t, "date only") {
+			text = strings.TrimSuffix(text, "}") + `,"date_only":true}`
+		}
+		return entry(1, control.KindCampaign, name, text)
 	case 1:
 		d := deliveryBody{rapid.Uint64Range(0, MaxCount).Draw(t, "delivered"), rapid.Uint64Range(0, 9).Draw(t, "bounced")}
 		b, _ := json.Marshal(d)
@@ -190,4 +195,36 @@ func FuzzApply(f *testing.F) {
 		must(t, err)
 		must(t, NewRegistry().Restore(b))
 	})
+}
+
+// Once a campaign keeps dates alone, no later record of it changes that, and a snapshot says it.
+func TestDateOnlyStays(t *testing.T) {
+	t.Parallel()
+	r := NewRegistry()
+	plain := campaignJSON(5, "A", 1)
+	apply := func(text string) {
+		t.Helper()
+		if err := r.Apply(entry(1, control.KindCampaign, "a", text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(plain)
+	if r.DateOnly(5) || r.DateOnly(6) {
+		t.Error("a campaign of which nothing was said keeps dates alone")
+	}
+	apply(strings.TrimSuffix(plain, "}") + `,"date_only":true}`)
+	apply(plain)
+	b, err := r.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := NewRegistry()
+	if err := again.Restore(b); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []*Registry{r, again} {
+		if c, ok := r.ByName("a"); !r.DateOnly(5) || !ok || !c.DateOnly {
+			t.Errorf("%+v", c)
+		}
+	}
 }

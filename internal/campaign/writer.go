@@ -72,10 +72,20 @@ func (w *Writer) commit(ctx context.Context, records ...control.Record) error {
 
 // Create makes a campaign.
 func (w *Writer) Create(ctx context.Context, name, title string) (Campaign, error) {
+	return w.create(ctx, name, about{title: title})
+}
+
+// CreateDateOnly makes a campaign of whose opens and clicks nothing is kept but the date of each person's last activity.
+// It stays so.
+func (w *Writer) CreateDateOnly(ctx context.Context, name, title string) (Campaign, error) {
+	return w.create(ctx, name, about{title: title, dateOnly: true})
+}
+
+func (w *Writer) create(ctx context.Context, name string, a about) (Campaign, error) {
 	if err := CheckName(name); err != nil {
 		return Campaign{}, err
 	}
-	if err := checkText("title", title, MaxTitle); err != nil {
+	if err := checkText("title", a.title, MaxTitle); err != nil {
 		return Campaign{}, err
 	}
 	ctx, done, err := w.take(ctx)
@@ -83,7 +93,7 @@ func (w *Writer) Create(ctx context.Context, name, title string) (Campaign, erro
 		return Campaign{}, err
 	}
 	defer done()
-	a := about{title: title, created: w.now().UTC().Truncate(time.Millisecond)}
+	a.created = w.now().UTC().Truncate(time.Millisecond)
 	rand.Read(a.key[:]) // never fails: the process ends where there is no randomness
 	for range attempts {
 		if _, taken := w.registry.about(name); taken {
@@ -307,7 +317,7 @@ func (w *Writer) numberOf(name string) (uint32, error) {
 }
 
 func (a *about) record(name string) (control.Record, error) {
-	return newRecord(control.KindCampaign, name, campaignBody{Number: a.number, Title: a.title, Created: a.created, HashKey: a.key})
+	return newRecord(control.KindCampaign, name, campaignBody{Number: a.number, Title: a.title, Created: a.created, HashKey: a.key, DateOnly: a.dateOnly})
 }
 
 func (l *link) record(name string, number uint16) (control.Record, error) {

@@ -65,6 +65,22 @@ func Judge(target int, events []Sighting, links int, w Rules) Class {
 	return class
 }
 
+// JudgeDate is Judge for events of which only the day is known for certain (event.Event.Dated): their times are about
+// right, and nothing is known of their links. Doubt costs the date: as many clicks as could be a burst are one, whatever
+// their links were and how fast they came.
+func JudgeDate(target int, events []Sighting, links int, w Rules) Class {
+	e := &events[target]
+	class := ClassOf(e.Kind, e.Signals)
+	if class != Human || len(events) == 1 {
+		return class
+	}
+	near, flooded := neighbours(target, events, w.Window)
+	if seen := look(near); flooded || seen.probed || seen.hidden || seen.enough(links) {
+		return Unknown
+	}
+	return class
+}
+
 // neighbours is the part of events within the window around the target, itself included. If it is longer than the
 // flood limit, that is all there is to know: only so much of it is returned, and true.
 func neighbours(target int, events []Sighting, window int64) ([]Sighting, bool) {

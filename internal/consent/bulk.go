@@ -24,7 +24,9 @@ const (
 	bulkPrefix  = "bulk/"
 	bulkHash    = 16 // bytes of the key's hash
 	bulkVersion = 1
-	bulkRow     = 8 + 1 + 2 // subject, change, number of its words
+	bulkRow     = 8 + 1 + 2 // subject, change, tracking and number of its words
+	// bulkTracking is where in the last two bytes tracking stands. Words have numbers below MaxBulk, which leaves it room.
+	bulkTracking = 14
 	// maxBulkText bounds what a record's words take, so that it stays within control.MaxBody.
 	maxBulkText = 64 << 10
 )
@@ -66,7 +68,7 @@ func bulkOf(changes []Change, now time.Time) (control.Record, int, error) {
 		}
 		b.People = binary.BigEndian.AppendUint64(b.People, c.Subject)
 		b.People = append(b.People, c.pack())
-		b.People = binary.BigEndian.AppendUint16(b.People, number)
+		b.People = binary.BigEndian.AppendUint16(b.People, number|uint16(c.Tracking)<<bulkTracking)
 	}
 	said, err := json.Marshal(b)
 	if err != nil {
@@ -83,7 +85,7 @@ func bulkOf(changes []Change, now time.Time) (control.Record, int, error) {
 	return control.Record{Kind: control.KindConsent, Key: key, Time: now, Body: said}, n, nil
 }
 
-// pack writes what a change says into a byte.
+// pack writes what a change says, but for tracking, into a byte.
 func (c *Change) pack() byte {
 	b := byte(c.Opens) | byte(c.Clicks)<<2 | byte(c.Format)<<4
 	switch {
@@ -151,10 +153,12 @@ func parseBulk(e *control.Entry, fn func(*Change)) error {
 	for row := range slices.Chunk(b.People, bulkRow) {
 		c := Change{Subject: binary.BigEndian.Uint64(row), By: b.By}
 		c.unpack(row[8])
-		if n := int(binary.BigEndian.Uint16(row[9:])); n < len(b.Words) {
+		last := binary.BigEndian.Uint16(row[9:])
+		c.Tracking = min(Tracking(last>>bulkTracking), DateOnly)
+		if n := int(last & (1<<bulkTracking - 1)); n < len(b.Words) {
 			c.Source, c.TextVersion = b.Words[n][0], b.Words[n][1]
 		}
-		if c.Subject == 0 || row[8] == 0 {
+		if c.Subject == 0 || row[8] == 0 && c.Tracking == TrackingUnset {
 			bad++
 			continue
 		}

@@ -31,6 +31,17 @@ const (
 	Plain
 )
 
+// Tracking is how much of what is measured may be kept. The numbers are stored.
+type Tracking uint8
+
+const (
+	// TrackingUnset: nothing was said, which is the same as Full. In a Change: leave it as it is.
+	TrackingUnset Tracking = iota
+	Full
+	// DateOnly: nothing but the date of the last activity.
+	DateOnly
+)
+
 // Choice is all that is known of a person. The zero Choice is that of somebody unknown.
 type Choice struct {
 	Opens  State
@@ -40,6 +51,8 @@ type Choice struct {
 	// list expects to have left it, measured reading of old mail is no part of leaving, and one
 	// click (RFC 8058) must be enough. Granting afterwards does not undo it; subscribing again does.
 	Unsubscribed bool
+	// DateOnly: of what is not refused, nothing is kept but the date of the last activity. It grants nothing.
+	DateOnly bool
 }
 
 // Basis is what holds for people of whom nothing is known.
@@ -55,9 +68,10 @@ const (
 )
 
 var (
-	stateNames  = [...]string{Unset: "unset", Granted: "granted", Refused: "refused"}
-	formatNames = [...]string{FormatUnset: "unset", HTML: "html", Plain: "plain"}
-	basisNames  = [...]string{BasisSubject: "subject", BasisAggregate: "aggregate", BasisNone: "none"}
+	trackingNames = [...]string{TrackingUnset: "unset", Full: "full", DateOnly: "date-only"}
+	stateNames    = [...]string{Unset: "unset", Granted: "granted", Refused: "refused"}
+	formatNames   = [...]string{FormatUnset: "unset", HTML: "html", Plain: "plain"}
+	basisNames    = [...]string{BasisSubject: "subject", BasisAggregate: "aggregate", BasisNone: "none"}
 )
 
 // String is the state's word in the API and the log, "invalid" outside the set.
@@ -65,6 +79,17 @@ func (s State) String() string { return nameOf(stateNames[:], int(s)) }
 
 // String is the format's word in the API and the log, "invalid" outside the set.
 func (f Format) String() string { return nameOf(formatNames[:], int(f)) }
+
+// String is the word in the API and the log, "invalid" outside the set.
+func (t Tracking) String() string { return nameOf(trackingNames[:], int(t)) }
+
+// Tracking is how much may be kept of what is measured: Full or DateOnly.
+func (c Choice) Tracking() Tracking {
+	if c.DateOnly {
+		return DateOnly
+	}
+	return Full
+}
 
 // String is the basis's word in the configuration, "invalid" outside the set.
 func (b Basis) String() string { return nameOf(basisNames[:], int(b)) }
@@ -88,6 +113,12 @@ func ParseFormat(s string) (Format, error) {
 	return Format(i), err
 }
 
+// ParseTracking reads "full" or "date-only"; nothing at all is TrackingUnset.
+func ParseTracking(s string) (Tracking, error) {
+	i, err := parseName(trackingNames[:], s, "full or date-only")
+	return Tracking(i), err
+}
+
 // ParseBasis reads "subject", "aggregate" or "none"; nothing at all is BasisSubject.
 func ParseBasis(s string) (Basis, error) {
 	if s == basisNames[BasisSubject] {
@@ -109,11 +140,12 @@ func parseName(names []string, s, expected string) (int, error) {
 }
 
 // Verdict is the one rule: whether something that a person with this choice did may be counted,
-// and if not why. It is event.Counted, PlainText, OptedOut or NoBasis, in this order of strength:
-// the wish for plain text covers everything else.
+// and if not why. It is event.Counted, PlainText, OptedOut, NoBasis or DateOnly: the wish for plain text covers
+// everything else, and with DateOnly alone the date may be kept.
 //
 // A probe says something of the whole message, so it may be kept only where opens and clicks may.
-// Under BasisAggregate what is unset is counted, but without its person (see Attributed).
+// Under BasisAggregate what is unset is counted, but without its person (see Attributed); there is no date of nobody, so
+// with Choice.DateOnly it has no basis.
 func (b Basis) Verdict(kind event.Kind, c Choice) event.Reason {
 	if c.Format == Plain {
 		return event.PlainText
@@ -122,15 +154,18 @@ func (b Basis) Verdict(kind event.Kind, c Choice) event.Reason {
 	switch {
 	case c.Unsubscribed || s == Refused:
 		return event.OptedOut
-	case s == Unset && b == BasisNone:
+	case s == Unset && (b == BasisNone || b == BasisAggregate && c.DateOnly):
 		return event.NoBasis
+	case c.DateOnly:
+		return event.DateOnly
 	}
 	return event.Counted
 }
 
-// Attributed says whether what Verdict counts may be kept with the person's subject number.
+// Attributed says whether what Verdict counts, or its date, may be kept with the person's subject number.
 func (b Basis) Attributed(kind event.Kind, c Choice) bool {
-	return b.Verdict(kind, c) == event.Counted && (b != BasisAggregate || c.of(kind) == Granted)
+	r := b.Verdict(kind, c)
+	return (r == event.Counted || r == event.DateOnly) && (b != BasisAggregate || c.of(kind) == Granted)
 }
 
 // of is the state that decides on a kind.
@@ -150,21 +185,45 @@ func (c Choice) of(kind event.Kind) State {
 	return Granted
 }
 
+// A choice is packed into seven bits: two for each of opens, clicks and format, and one for unsubscribed. No pair of bits
+// is 3; the numbers in which one is stand, in ascending order, for the same choices with DateOnly.
+var (
+	choiceOf [1 << 7]Choice
+	isChoice [1 << 7]bool
+	dateOnly [1 << 7]byte // of a packed choice: the same with DateOnly
+)
+
+func init() {
+	var plain, odd []byte
+	for b := range byte(1 << 7) {
+		if b&3 == 3 || b>>2&3 == 3 || b>>4&3 == 3 {
+			odd = append(odd, b)
+		} else {
+			plain = append(plain, b)
+		}
+	}
+	for i, b := range plain {
+		c := Choice{Opens: State(b & 3), Clicks: State(b >> 2 & 3), Format: Format(b >> 4 & 3), Unsubscribed: b&(1<<6) != 0}
+		choiceOf[b], isChoice[b], dateOnly[b] = c, true, odd[i]
+		c.DateOnly = true
+		choiceOf[odd[i]], isChoice[odd[i]] = c, true
+	}
+}
+
 // pack writes a choice into seven bits.
 func (c Choice) pack() byte {
 	b := byte(c.Opens) | byte(c.Clicks)<<2 | byte(c.Format)<<4
 	if c.Unsubscribed {
 		b |= 1 << 6
 	}
+	if c.DateOnly {
+		return dateOnly[b]
+	}
 	return b
 }
 
 // unpack is the inverse of pack; bit 7 is ignored.
-func unpack(b byte) Choice {
-	return Choice{Opens: State(b & 3), Clicks: State(b >> 2 & 3), Format: Format(b >> 4 & 3), Unsubscribed: b&(1<<6) != 0}
-}
+func unpack(b byte) Choice { return choiceOf[b&(1<<7-1)] }
 
 // packed says whether b is something that pack writes.
-func packed(b byte) bool {
-	return b&3 != 3 && b>>2&3 != 3 && b>>4&3 != 3 && b < 1<<7
-}
+func packed(b byte) bool { return b < 1<<7 && isChoice[b] }

@@ -15,6 +15,7 @@ func TestRule(t *testing.T) {
 		plainText = event.PlainText
 		noBasis   = event.NoBasis
 		aggregate = event.AggregateOnly
+		dateOnly  = event.DateOnly
 	)
 	nothing := Choice{}
 	for _, c := range []struct {
@@ -44,6 +45,14 @@ func TestRule(t *testing.T) {
 		{"plain, all granted", BasisNone, Choice{Opens: Granted, Clicks: Granted, Format: Plain}, plainText, plainText, plainText, plainText, plainText},
 		{"plain, refused, gone", BasisSubject, Choice{Opens: Refused, Format: Plain, Unsubscribed: true}, plainText, plainText, plainText, plainText, plainText},
 		{"html", BasisNone, Choice{Format: HTML}, noBasis, noBasis, noBasis, noBasis, noBasis},
+		{"date-only", BasisSubject, Choice{DateOnly: true}, dateOnly, dateOnly, dateOnly, dateOnly, dateOnly},
+		{"date-only", BasisAggregate, Choice{DateOnly: true}, noBasis, noBasis, noBasis, noBasis, noBasis},
+		{"date-only", BasisNone, Choice{DateOnly: true}, noBasis, noBasis, noBasis, noBasis, noBasis},
+		{"date-only, opens granted", BasisAggregate, Choice{Opens: Granted, DateOnly: true}, dateOnly, noBasis, noBasis, dateOnly, noBasis},
+		{"date-only, all granted", BasisNone, Choice{Opens: Granted, Clicks: Granted, DateOnly: true}, dateOnly, dateOnly, dateOnly, dateOnly, dateOnly},
+		{"date-only, clicks refused", BasisSubject, Choice{Clicks: Refused, DateOnly: true}, dateOnly, optedOut, optedOut, dateOnly, optedOut},
+		{"date-only, plain", BasisSubject, Choice{Format: Plain, DateOnly: true}, plainText, plainText, plainText, plainText, plainText},
+		{"date-only, gone", BasisSubject, Choice{Unsubscribed: true, DateOnly: true}, optedOut, optedOut, optedOut, optedOut, optedOut},
 		{"unsubscribed", BasisSubject, Choice{Unsubscribed: true}, optedOut, optedOut, optedOut, optedOut, optedOut},
 		{"unsubscribed", BasisNone, Choice{Unsubscribed: true}, optedOut, optedOut, optedOut, optedOut, optedOut},
 		{"unsubscribed, all granted", BasisAggregate, Choice{Opens: Granted, Clicks: Granted, Unsubscribed: true}, optedOut, optedOut, optedOut, optedOut, optedOut},
@@ -54,27 +63,31 @@ func TestRule(t *testing.T) {
 			if got := table.Verdict(kind, 1); got != want {
 				t.Errorf("%s, basis %v: %v is %v, want %v", c.name, c.basis, kind, got, want)
 			}
-			if table.Attributed(kind, 1) && want != counted {
-				t.Errorf("%s, basis %v: %v is attributed and not counted", c.name, c.basis, kind)
+			if table.Attributed(kind, 1) && want != counted && want != dateOnly {
+				t.Errorf("%s, basis %v: %v is attributed, and neither counted nor dated", c.name, c.basis, kind)
 			}
 		}
 		opens, clicks := table.Plan(1)
 		if opens != c.planOpens || clicks != c.planClicks {
 			t.Errorf("%s, basis %v: planned %v and %v, want %v and %v", c.name, c.basis, opens, clicks, c.planOpens, c.planClicks)
 		}
-		if table.Attributed(event.Open, 1) != (opens == counted) || table.Attributed(event.Click, 1) != (clicks == counted) {
+		named := func(r event.Reason) bool { return r == counted || r == dateOnly }
+		if table.Attributed(event.Open, 1) != named(opens) || table.Attributed(event.Click, 1) != named(clicks) {
 			t.Errorf("%s, basis %v: attribution and plan differ", c.name, c.basis)
 		}
 	}
 }
 
-// TestNobody: what no person did is counted on every basis, and belongs to nobody.
+// TestNobody: mail that names nobody was made under BasisAggregate for somebody who had said nothing. What is done with it
+// belongs to nobody, and counts until the basis is that such people are not measured.
 func TestNobody(t *testing.T) {
 	t.Parallel()
-	for _, basis := range []Basis{BasisSubject, BasisAggregate, BasisNone} {
+	for basis, want := range map[Basis]event.Reason{BasisSubject: event.Counted, BasisAggregate: event.Counted, BasisNone: event.NoBasis} {
 		table := NewTable(basis)
-		if r := table.Verdict(event.Open, 0); r != event.Counted {
-			t.Errorf("basis %v: %v", basis, r)
+		for _, kind := range []event.Kind{event.Open, event.Click, event.Probe} {
+			if r := table.Verdict(kind, 0); r != want {
+				t.Errorf("basis %v: %v", basis, r)
+			}
 		}
 		if table.Attributed(event.Open, 0) || table.Look(0) != (Choice{}) {
 			t.Errorf("basis %v: somebody", basis)

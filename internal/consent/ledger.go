@@ -254,7 +254,8 @@ func (r *Recorded) joins(c *Change, e *control.Entry) bool {
 	return r.Subject == c.Subject && r.Position+1 == e.Position && r.Time.Equal(e.Time) &&
 		r.Source == c.Source && r.TextVersion == c.TextVersion && r.By == c.By && r.Campaign == c.Campaign &&
 		(r.Opens == Unset || c.Opens == Unset) && (r.Clicks == Unset || c.Clicks == Unset) &&
-		(r.Format == FormatUnset || c.Format == FormatUnset) && (r.Unsubscribed == nil || c.Unsubscribed == nil)
+		(r.Format == FormatUnset || c.Format == FormatUnset) && (r.Unsubscribed == nil || c.Unsubscribed == nil) &&
+		(r.Tracking == TrackingUnset || c.Tracking == TrackingUnset)
 }
 
 // merge takes the fields of c over.
@@ -262,6 +263,7 @@ func (c *Change) merge(from *Change) {
 	c.Opens = max(c.Opens, from.Opens)
 	c.Clicks = max(c.Clicks, from.Clicks)
 	c.Format = max(c.Format, from.Format)
+	c.Tracking = max(c.Tracking, from.Tracking)
 	if from.Unsubscribed != nil {
 		c.Unsubscribed = from.Unsubscribed
 	}

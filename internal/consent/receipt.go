@@ -12,11 +12,19 @@ import (
 	"mailbeacon/internal/control"
 )
 
-// receiptTitle is the first line of a receipt; FORMAT.md is the specification.
-const receiptTitle = "mailbeacon consent receipt 1\n"
+// The first line of a receipt; FORMAT.md is the specification. The second form is of decisions on tracking.
+const (
+	receiptTitle  = "mailbeacon consent receipt 1\n"
+	receiptTitle2 = "mailbeacon consent receipt 2\n"
+)
 
-// receiptLines are the names of a receipt's lines, in order; the last two are added by the signature.
-var receiptLines = [...]string{"subject", "position", "time", "opens", "clicks", "format", "mail", "source", "text", "by", "key", "signature"}
+// receiptLines are the names of a receipt's lines, in order; the last is the signature.
+func receiptLines(title string) []string {
+	if title == receiptTitle2 {
+		return []string{"subject", "position", "time", "opens", "clicks", "format", "mail", "tracking", "source", "text", "by", "key", "signature"}
+	}
+	return []string{"subject", "position", "time", "opens", "clicks", "format", "mail", "source", "text", "by", "key", "signature"}
+}
 
 const receiptTime = "2006-01-02T15:04:05.000Z"
 
@@ -32,17 +40,22 @@ func (r *Recorded) Receipt(key uint8, sign func(text []byte) []byte) string {
 
 // receiptText is what is signed.
 func (r *Recorded) receiptText(key uint8) string {
-	values := [...]string{
-		fmt.Sprintf("%016x", r.Subject), strconv.FormatUint(uint64(r.Position), 10), r.Time.UTC().Format(receiptTime),
-		"", "", "", "", r.Source, r.TextVersion, r.By, strconv.Itoa(int(key)),
+	values := map[string]string{
+		"subject": fmt.Sprintf("%016x", r.Subject), "position": strconv.FormatUint(uint64(r.Position), 10), "time": r.Time.UTC().Format(receiptTime),
+		"source": r.Source, "text": r.TextVersion, "by": r.By, "key": strconv.Itoa(int(key)),
 	}
-	for i, f := range fields {
-		values[3+i], _ = r.value(f)
+	for _, f := range fields {
+		values[string(f)], _ = r.value(f)
+	}
+	title := receiptTitle
+	if r.Tracking != TrackingUnset {
+		title = receiptTitle2
 	}
 	var b strings.Builder
-	b.WriteString(receiptTitle)
-	for i, v := range values {
-		b.WriteString(receiptLine(receiptLines[i], v))
+	b.WriteString(title)
+	names := receiptLines(title)
+	for _, name := range names[:len(names)-1] {
+		b.WriteString(receiptLine(name, values[name]))
 	}
 	return b.String()
 }
@@ -81,12 +94,14 @@ func VerifyReceipt(text string, by map[uint8]ed25519.PublicKey) (Recorded, error
 
 // parseReceipt reads the one form in which a receipt can be written.
 func parseReceipt(text string) (r Recorded, key uint8, signature []byte, err error) {
-	rest, ok := strings.CutPrefix(text, receiptTitle)
-	if !ok || len(text) > maxReceipt {
+	title, _, _ := strings.Cut(text, "\n")
+	title += "\n"
+	rest, ok := strings.CutPrefix(text, title)
+	if !ok || len(text) > maxReceipt || title != receiptTitle && title != receiptTitle2 {
 		return r, 0, nil, ErrNoReceipt
 	}
 	values := map[string]string{}
-	for _, name := range receiptLines {
+	for _, name := range receiptLines(title) {
 		line, after, ended := strings.Cut(rest, "\n")
 		value, named := strings.CutPrefix(line, name+":")
 		if !ended || !named {
@@ -94,7 +109,7 @@ func parseReceipt(text string) (r Recorded, key uint8, signature []byte, err err
 		}
 		values[name], rest = strings.TrimPrefix(value, " "), after
 	}
-	var errs [9]error
+	var errs [10]error
 	var position, number uint64
 	r.Subject, errs[0] = strconv.ParseUint(values["subject"], 16, 64)
 	position, errs[1] = strconv.ParseUint(values["position"], 10, 64)
@@ -102,6 +117,7 @@ func parseReceipt(text string) (r Recorded, key uint8, signature []byte, err err
 	r.Opens, errs[3] = ParseState(values["opens"])
 	r.Clicks, errs[4] = ParseState(values["clicks"])
 	r.Format, errs[5] = ParseFormat(values["format"])
+	r.Tracking, errs[9] = ParseTracking(values["tracking"])
 	number, errs[6] = strconv.ParseUint(values["key"], 10, 8)
 	signature, errs[7] = base64.StdEncoding.Strict().DecodeString(values["signature"])
 	switch values["mail"] {

@@ -51,6 +51,30 @@ signature: `
 	}
 }
 
+// A decision on tracking has the second form; no other has, and neither passes for the other.
+func TestReceiptOfVersion2(t *testing.T) {
+	t.Parallel()
+	private, keys := receiptKeys()
+	r := Recorded{Position: 9, Time: decided.Time, Change: Change{Subject: 7, Tracking: DateOnly, Opens: Granted}}
+	text := r.Receipt(3, signer(private))
+	const want = "mailbeacon consent receipt 2\nsubject: 0000000000000007\nposition: 9\ntime: 2026-11-25T01:46:15.123Z\nopens: granted\n" +
+		"clicks:\nformat:\nmail:\ntracking: date-only\nsource:\ntext:\nby:\nkey: 3\nsignature: "
+	got, err := VerifyReceipt(text, keys)
+	if !strings.HasPrefix(text, want) || err != nil || got.Tracking != DateOnly || got.Opens != Granted {
+		t.Errorf("%+v, %v\n%s", got, err, text)
+	}
+	for _, changed := range []string{
+		strings.Replace(text, "date-only", "full", 1), strings.Replace(text, "receipt 2", "receipt 1", 1), strings.Replace(text, "tracking: date-only\n", "", 1),
+		strings.Replace(text, "receipt 2", "receipt 3", 1), strings.Replace(decided.Receipt(3, signer(private)), "receipt 1", "receipt 2", 1),
+		strings.Replace(strings.Replace(text, "receipt 2", "receipt 1", 1), "tracking: date-only\n", "", 1),
+		strings.Replace(strings.Replace(decided.Receipt(3, signer(private)), "receipt 1", "receipt 2", 1), "source:", "tracking:\nsource:", 1),
+	} {
+		if _, err := VerifyReceipt(changed, keys); err == nil {
+			t.Errorf("still good:\n%s", changed)
+		}
+	}
+}
+
 // TestTamperedReceipt flips every bit, takes every byte away, and puts one in everywhere.
 func TestTamperedReceipt(t *testing.T) {
 	t.Parallel()
@@ -97,6 +121,7 @@ func drawChange(t *rapid.T) Change {
 		Source:  rapid.SampledFrom([]string{"", "a", " b", "ü: x", "-"}).Draw(t, "source"),
 	}
 	c.TextVersion = rapid.SampledFrom([]string{"", "1", "2"}).Draw(t, "text")
+	c.Tracking = Tracking(rapid.IntRange(0, 2).Draw(t, "tracking"))
 	switch rapid.IntRange(0, 2).Draw(t, "mail") {
 	case 1:
 		c.Unsubscribed = new(true)

@@ -27,6 +27,7 @@ type Change struct {
 	Clicks       State
 	Format       Format
 	Unsubscribed *bool
+	Tracking     Tracking
 	// Source is how the decision came ("preferences", "one-click", "import", ...) and TextVersion
 	// which text the person was shown: printable, at most 64 bytes each, without "@".
 	Source      string
@@ -48,8 +49,10 @@ func (c *Change) Check() error {
 		return &control.InvalidError{Field: "clicks", Reason: "is not granted or refused"}
 	case c.Format > Plain:
 		return &control.InvalidError{Field: "format", Reason: "is not html or plain"}
-	case c.Opens == Unset && c.Clicks == Unset && c.Format == FormatUnset && c.Unsubscribed == nil:
-		return &control.InvalidError{Field: "change", Reason: "changes nothing: give opens, clicks, format or unsubscribed"}
+	case c.Tracking > DateOnly:
+		return &control.InvalidError{Field: "tracking", Reason: "is not full or date-only"}
+	case c.Opens == Unset && c.Clicks == Unset && c.Format == FormatUnset && c.Unsubscribed == nil && c.Tracking == TrackingUnset:
+		return &control.InvalidError{Field: "change", Reason: "changes nothing: give opens, clicks, format, unsubscribed or tracking"}
 	}
 	if err := checkWord("source", c.Source, MaxSource); err != nil {
 		return err
@@ -80,13 +83,14 @@ func checkWord(field, s string, limit int) error {
 type field string
 
 const (
-	fieldOpens  field = "opens"
-	fieldClicks field = "clicks"
-	fieldFormat field = "format"
-	fieldMail   field = "mail"
+	fieldOpens    field = "opens"
+	fieldClicks   field = "clicks"
+	fieldFormat   field = "format"
+	fieldMail     field = "mail"
+	fieldTracking field = "tracking"
 )
 
-var fields = [...]field{fieldOpens, fieldClicks, fieldFormat, fieldMail}
+var fields = [...]field{fieldOpens, fieldClicks, fieldFormat, fieldMail, fieldTracking}
 
 const (
 	subscribed   = "subscribed"
@@ -112,7 +116,7 @@ func parseKey(key string) (subject uint64, f field, err error) {
 		return 0, "", errors.New("consent record's key names no subject")
 	}
 	switch f {
-	case fieldOpens, fieldClicks, fieldFormat, fieldMail:
+	case fieldOpens, fieldClicks, fieldFormat, fieldMail, fieldTracking:
 		return subject, f, nil
 	}
 	return 0, "", errors.New("consent record's key names no field known here")
@@ -139,6 +143,8 @@ func parse(e *control.Entry) (Change, error) {
 		c.Clicks, err = ParseState(b.Value)
 	case fieldFormat:
 		c.Format, err = ParseFormat(b.Value)
+	case fieldTracking:
+		c.Tracking, err = ParseTracking(b.Value)
 	case fieldMail:
 		c.Unsubscribed = new(b.Value == unsubscribed)
 		if b.Value != subscribed && b.Value != unsubscribed {
@@ -163,6 +169,8 @@ func refusal(subject uint64, f field) Change {
 		c.Format = Plain
 	case fieldMail:
 		c.Unsubscribed = new(true)
+	case fieldTracking:
+		c.Tracking = DateOnly
 	}
 	return c
 }
@@ -180,6 +188,9 @@ func (c *Change) after(before Choice) Choice {
 	}
 	if c.Unsubscribed != nil {
 		before.Unsubscribed = *c.Unsubscribed
+	}
+	if c.Tracking != TrackingUnset {
+		before.DateOnly = c.Tracking == DateOnly
 	}
 	return before
 }
@@ -214,6 +225,8 @@ func (c *Change) value(f field) (string, bool) {
 		return unsubscribed, true
 	case f == fieldMail && c.Unsubscribed != nil:
 		return subscribed, true
+	case f == fieldTracking && c.Tracking != TrackingUnset:
+		return c.Tracking.String(), true
 	}
 	return "", false
 }

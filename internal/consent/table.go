@@ -39,11 +39,9 @@ func (t *Table) Look(subject uint64) Choice {
 }
 
 // Verdict says whether something that a person did may be counted: event.Counted, or why not (see
-// Basis.Verdict). What nobody did (subject 0: the mail carried no person) is counted.
+// Basis.Verdict). Mail that carries no person (subject 0) was made for somebody who had said nothing, and is judged as
+// such: under BasisNone it is not counted, also where it was made under another basis.
 func (t *Table) Verdict(kind event.Kind, subject uint64) event.Reason {
-	if subject == 0 {
-		return event.Counted
-	}
 	return t.basis.Verdict(kind, t.Look(subject))
 }
 
@@ -54,7 +52,8 @@ func (t *Table) Attributed(kind event.Kind, subject uint64) bool {
 }
 
 // Plan says how mail to a person is to be made, for each kind: event.Counted (measured, with the
-// subject), AggregateOnly (measured, without) or why not at all. PlainText comes for both or none.
+// subject), AggregateOnly (measured, without), DateOnly (with the subject, for nothing but the date) or why not at all.
+// PlainText comes for both or none.
 func (t *Table) Plan(subject uint64) (opens, clicks event.Reason) {
 	c := t.Look(subject)
 	return t.basis.plan(event.Open, c), t.basis.plan(event.Click, c)

@@ -28,9 +28,9 @@ func (r *Reader) header(text []byte) error {
 		case !known && len(cells) == 1 && bytes.ContainsAny(text, ";\t"):
 			return &HeaderError{"has no commas between its names; semicolons and tabs are not read"}
 		case !known && plainName.MatchString(name):
-			return &HeaderError{fmt.Sprintf("has a column %s (number %d), which is not kept: leave out all but subject, opens, clicks, format, unsubscribed, source, text_version", name, i+1)}
+			return &HeaderError{fmt.Sprintf("has a column %s (number %d), which is not kept: leave out all but subject, opens, clicks, format, unsubscribed, tracking, source, text_version", name, i+1)}
 		case !known:
-			return &HeaderError{fmt.Sprintf("names column %d as none of subject, opens, clicks, format, unsubscribed, source, text_version", i+1)}
+			return &HeaderError{fmt.Sprintf("names column %d as none of subject, opens, clicks, format, unsubscribed, tracking, source, text_version", i+1)}
 		case slices.Contains(r.columns, c):
 			return &HeaderError{fmt.Sprintf("has the column %s twice", name)}
 		}

@@ -46,12 +46,12 @@ var (
 	errNotUTF8   = errors.New("is not UTF-8")
 	errNotObject = errors.New("is not an object with the fields of POST /v1/consent")
 	errTwice     = errors.New("has a field twice")
-	errUnknown   = errors.New("has a field other than subject, opens, clicks, format, unsubscribed, source, text_version")
+	errUnknown   = errors.New("has a field other than subject, opens, clicks, format, unsubscribed, tracking, source, text_version")
 	errQuote     = errors.New("has a quotation mark in the wrong place; a field that holds one is put between two, and the mark doubled")
 	errNoSubject = errors.New("has no subject")
 	errNotBool   = errors.New("unsubscribed is not true or false")
 	errNotText   = errors.New("has a value of the wrong type")
-	errNothing   = errors.New("says nothing: give opens, clicks, format or unsubscribed")
+	errNothing   = errors.New("says nothing: give opens, clicks, format, unsubscribed or tracking")
 )
 
 // Reader reads a file row by row. It is for one goroutine.
@@ -155,7 +155,7 @@ func check(row *Row) error {
 	switch {
 	case len(row.Address) == 0:
 		return errNoSubject
-	case c.Opens == consent.Unset && c.Clicks == consent.Unset && c.Format == consent.FormatUnset && c.Unsubscribed == nil:
+	case c.Opens == consent.Unset && c.Clicks == consent.Unset && c.Format == consent.FormatUnset && c.Unsubscribed == nil && c.Tracking == consent.TrackingUnset:
 		return errNothing
 	}
 	return nil
@@ -190,6 +190,7 @@ const (
 	clicks
 	format
 	unsubscribed
+	tracking
 	source
 	textVersion
 )
@@ -206,6 +207,8 @@ func columnOf(name string) (column, bool) {
 		return format, true
 	case "unsubscribed":
 		return unsubscribed, true
+	case "tracking":
+		return tracking, true
 	case "source":
 		return source, true
 	case "text_version":
@@ -245,6 +248,10 @@ func (r *Reader) set(row *Row, c column, v []byte) (err error) {
 			row.Change.Unsubscribed = isFalse
 		default:
 			return errNotBool
+		}
+	case tracking:
+		if row.Change.Tracking, err = consent.ParseTracking(r.words.of(v)); err != nil {
+			return fmt.Errorf("tracking %w", err)
 		}
 	case source:
 		row.Change.Source = r.words.of(v)

@@ -32,7 +32,11 @@ func told(t testing.TB, form Form, file string) (all []string) {
 			if c.Unsubscribed != nil {
 				mail = fmt.Sprint(*c.Unsubscribed)
 			}
-			all = append(all, fmt.Sprintf("%d: %s %v %v %v %s %q %q", row.Line, row.Address, c.Opens, c.Clicks, c.Format, mail, c.Source, c.TextVersion))
+			line := fmt.Sprintf("%d: %s %v %v %v %s %q %q", row.Line, row.Address, c.Opens, c.Clicks, c.Format, mail, c.Source, c.TextVersion)
+			if c.Tracking != consent.TrackingUnset {
+				line += " " + c.Tracking.String()
+			}
+			all = append(all, line)
 		}
 	}
 }
@@ -47,6 +51,8 @@ func TestFiles(t *testing.T) {
 		want []string
 	}{
 		{"csv", CSV, "subject,opens\na@b.example,refused\nc@b.example,granted\n", []string{"2: a@b.example refused unset unset - \"\" \"\"", "3: c@b.example granted unset unset - \"\" \"\""}},
+		{"tracking", CSV, "subject,tracking\na@b,date-only\nc@d,full\ne@f,\ng@h,some\n", []string{`2: a@b unset unset unset - "" "" date-only`, `3: c@d unset unset unset - "" "" full`, "4: says nothing: give opens, clicks, format, unsubscribed or tracking", "5: tracking is not full or date-only"}},
+		{"tracking in json", NDJSON, `{"subject":"a@b","tracking":"date-only"}` + "\n" + `{"subject":"a@b","tracking":true}` + "\n", []string{`1: a@b unset unset unset - "" "" date-only`, "2: has a value of the wrong type"}},
 		{"all columns", CSV, "text_version,source,unsubscribed,format,clicks,opens,subject\n1,x,true,plain,refused,granted,a@b\n", []string{`2: a@b granted refused plain true "x" "1"`}},
 		{"mark, line ends, capitals, blanks", CSV, "\ufeff Subject , OPENS \r\n a@b , refused \r\n\r\n", []string{`2: a@b refused unset unset - "" ""`}},
 		{"no end of line", CSV, "subject,opens\na@b,refused", []string{`2: a@b refused unset unset - "" ""`}},
@@ -55,14 +61,14 @@ func TestFiles(t *testing.T) {
 		{"bad quotes cost one row", CSV, "subject,opens\n\"a@b,refused\nc@d\"x\",refused\n\"e\"f,refused\ng@h,refused\n", []string{"2: " + errQuote.Error(), "3: " + errQuote.Error(), "4: " + errQuote.Error(), `5: g@h refused unset unset - "" ""`}},
 		{"fields", CSV, "subject,opens\na@b\na@b,refused,x\n", []string{"2: has 1 fields, and the first line names 2 columns", "3: has 3 fields, and the first line names 2 columns"}},
 		{"values", CSV, "subject,opens,clicks,format,unsubscribed\na@b,yes,,,\na@b,,no,,\na@b,,,pdf,\na@b,,,,1\n,refused,,,\na@b,,,,\n",
-			[]string{"2: opens is not granted or refused", "3: clicks is not granted or refused", "4: format is not html or plain", "5: unsubscribed is not true or false", "6: has no subject", "7: says nothing: give opens, clicks, format or unsubscribed"}},
+			[]string{"2: opens is not granted or refused", "3: clicks is not granted or refused", "4: format is not html or plain", "5: unsubscribed is not true or false", "6: has no subject", "7: says nothing: give opens, clicks, format, unsubscribed or tracking"}},
 		{"long rows", CSV, "subject,opens\n" + long + "\na@b,refused\n" + strings.Repeat("y", MaxLine+1) + "\n", []string{"2: " + errLong.Error(), `3: a@b refused unset unset - "" ""`, "4: " + errLong.Error()}},
 		{"not UTF-8", CSV, "subject,opens\n\xff@b,refused\n", []string{"2: is not UTF-8"}},
 		{"nothing", CSV, "", []string{"error: the file's first line is missing; it names the columns: subject,opens,clicks"}},
 		{"no subject", CSV, "opens\nrefused\n", []string{"error: the file's first line has no column subject"}},
 		{"twice", CSV, "subject,opens,opens\n", []string{"error: the file's first line has the column opens twice"}},
-		{"more than is needed", CSV, "subject,opens,phone\n", []string{"error: the file's first line has a column phone (number 3), which is not kept: leave out all but subject, opens, clicks, format, unsubscribed, source, text_version"}},
-		{"no header", CSV, "anna@secret.example,refused\n", []string{"error: the file's first line names column 1 as none of subject, opens, clicks, format, unsubscribed, source, text_version"}},
+		{"more than is needed", CSV, "subject,opens,phone\n", []string{"error: the file's first line has a column phone (number 3), which is not kept: leave out all but subject, opens, clicks, format, unsubscribed, tracking, source, text_version"}},
+		{"no header", CSV, "anna@secret.example,refused\n", []string{"error: the file's first line names column 1 as none of subject, opens, clicks, format, unsubscribed, tracking, source, text_version"}},
 		{"semicolons", CSV, "subject;opens\n", []string{"error: the file's first line has no commas between its names; semicolons and tabs are not read"}},
 		{"another encoding", CSV, "\xff\xfes\x00u\x00", []string{"error: the file's first line is not UTF-8; save the file as CSV in UTF-8"}},
 

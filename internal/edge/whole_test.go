@@ -91,7 +91,7 @@ func newWhole(t testing.TB, sp intake.Spool) *whole {
 		t.Fatal("choices are not effective")
 	}
 
-	w.intake, err = intake.New(intake.Options{Tokens: w.keys, Consent: w.table, Classifier: &classify.Edge{}, Spool: w.spool})
+	w.intake, err = intake.New(intake.Options{Tokens: w.keys, Consent: w.table, Campaigns: registry, Classifier: &classify.Edge{}, Spool: w.spool})
 	must(t, err)
 	page, err := preferences.New(preferences.Options{Tokens: w.keys, Choices: w.table, Writer: choices, Receipts: w.keys.Keyring().ReceiptSigner})
 	must(t, err)

@@ -10,7 +10,7 @@ import (
 // against the closed sets.
 const (
 	kinds   = int(event.Probe) + 1
-	reasons = int(event.Quarantined) + 1
+	reasons = int(event.DateOnly) + 1
 )
 
 // Counters is how many requests of each kind ended for which reason, since the start. Each request

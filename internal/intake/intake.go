@@ -27,8 +27,14 @@ type Tokens interface {
 type Consent interface {
 	// Verdict says whether what a person did may be counted: event.Counted, or why not.
 	Verdict(kind event.Kind, subject uint64) event.Reason
-	// Attributed says whether what counts may be kept with the person.
+	// Attributed says whether what counts, or its date, may be kept with the person.
 	Attributed(kind event.Kind, subject uint64) bool
+}
+
+// Campaigns says of which campaigns nothing but dates of activity is kept. It may be called concurrently and does not
+// allocate.
+type Campaigns interface {
+	DateOnly(campaign uint32) bool
 }
 
 // Spool makes events durable. Append returns nil once ev is on disk, and an error if it never will
@@ -47,6 +53,7 @@ type Classifier interface {
 type Options struct {
 	Tokens     Tokens
 	Consent    Consent
+	Campaigns  Campaigns
 	Classifier Classifier
 	Spool      Spool
 	Proxies    Proxies
@@ -66,6 +73,8 @@ func New(o Options) (*Intake, error) {
 		return nil, errors.New("intake: no tokens")
 	case o.Consent == nil:
 		return nil, errors.New("intake: no consent")
+	case o.Campaigns == nil:
+		return nil, errors.New("intake: no campaigns")
 	case o.Classifier == nil:
 		return nil, errors.New("intake: no classifier")
 	case o.Spool == nil:
@@ -152,10 +161,13 @@ type visit struct {
 
 func (in *Intake) record(v visit, kind event.Kind, claims token.Claims, more event.Signals) {
 	reason := in.o.Consent.Verdict(kind, claims.Subject)
+	if reason == event.Counted && in.o.Campaigns.DateOnly(claims.Campaign) {
+		reason = event.DateOnly
+	}
 	if !in.o.Consent.Attributed(kind, claims.Subject) {
 		claims.Subject = 0
 	}
-	if reason == event.Counted && v.gpc {
+	if v.gpc && (reason == event.Counted || reason == event.DateOnly) {
 		reason = event.GPC
 	}
 	signals, client := in.o.Classifier.Signals(v.request)
@@ -171,7 +183,7 @@ func (in *Intake) record(v visit, kind event.Kind, claims token.Claims, more eve
 		Client:   client,
 	}
 	if reason != event.Counted {
-		ev.Suppress(reason)
+		classify.Suppress(ev, reason)
 	}
 	if in.o.Spool.Append(ev) != nil {
 		reason = event.SpoolFailed

@@ -40,13 +40,21 @@ func (choices) Verdict(_ event.Kind, subject uint64) event.Reason {
 		return event.OptedOut
 	case 'n':
 		return event.NoBasis
+	case 'd':
+		return event.DateOnly
 	}
 	return event.Counted
 }
 
 func (c choices) Attributed(kind event.Kind, subject uint64) bool {
-	return c.Verdict(kind, subject) == event.Counted && subject != 'a'
+	r := c.Verdict(kind, subject)
+	return (r == event.Counted || r == event.DateOnly) && subject != 'a'
 }
+
+// datesOf is the campaign of which only dates are kept; 0 is none.
+type datesOf uint32
+
+func (c datesOf) DateOnly(campaign uint32) bool { return campaign == uint32(c) && c != 0 }
 
 // signals tells Prefetch from any of the headers, Chrome from any agent, and remembers the address.
 type signals struct{ addr netip.Addr }
@@ -81,7 +89,7 @@ func (s *spool) Append(ev *event.Event) error {
 
 func newIntake(t testing.TB, s Spool, c Classifier) *Intake {
 	t.Helper()
-	in, err := New(Options{Tokens: tokens{}, Consent: choices{}, Classifier: c, Spool: s})
+	in, err := New(Options{Tokens: tokens{}, Consent: choices{}, Campaigns: datesOf(0), Classifier: c, Spool: s})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,6 +159,72 @@ func TestObserve(t *testing.T) {
 				t.Errorf("classified with address %v", cl.addr)
 			}
 		})
+	}
+}
+
+// Of who, or what campaign, has dates alone the edge keeps person and day: no hour, no signal, no client; and nobody where
+// a machine opened it, somebody may not be named, or a browser asks not to be tracked. What a scanner does goes with its
+// person: it tells that what is next to it was no person.
+func TestDateOnlyKeepsNoMore(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, text string
+		campaign   datesOf
+		kind       event.Kind
+		agent, gpc string
+		subject    uint64
+		reason     event.Reason
+	}{
+		{"person, open", "d", 0, event.Open, "somebody", "", 'd', event.DateOnly},
+		{"person, click", "d", 0, event.Click, "somebody", "", 'd', event.DateOnly},
+		{"person, probe", "d", 0, event.Probe, "somebody", "", 'd', event.DateOnly},
+		{"person, machine's open", "d", 0, event.Open, "", "", 0, event.DateOnly},
+		{"person, machine's click", "d", 0, event.Click, "", "", 'd', event.DateOnly},
+		{"campaign, machine's click, not to be named", "a", 7, event.Click, "", "", 0, event.DateOnly},
+		{"person, GPC", "d", 0, event.Open, "somebody", "1", 0, event.GPC},
+		{"campaign", "x", 7, event.Open, "somebody", "", 'x', event.DateOnly},
+		{"campaign, date-only person", "d", 7, event.Open, "somebody", "", 'd', event.DateOnly},
+		{"campaign, not to be named", "a", 7, event.Open, "somebody", "", 0, event.DateOnly},
+		{"campaign, refused", "r", 7, event.Open, "somebody", "", 0, event.OptedOut},
+		{"campaign, plain text", "p", 7, event.Click, "somebody", "", 0, event.PlainText},
+		{"campaign, GPC", "x", 7, event.Click, "somebody", "1", 0, event.GPC},
+		{"another campaign", "x", 8, event.Open, "somebody", "", 'x', event.Counted},
+	} {
+		sp := &spool{}
+		in, err := New(Options{Tokens: tokens{}, Consent: choices{}, Campaigns: tc.campaign, Classifier: &classify.Edge{}, Spool: sp})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := from("192.0.2.1", "Accept", "*/*")
+		if tc.agent != "" {
+			ctx.Request.Header.SetUserAgent("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36")
+		}
+		if tc.gpc != "" {
+			ctx.Request.Header.Set("sec-gpc", tc.gpc)
+		}
+		sort := token.Open
+		if tc.kind == event.Click {
+			sort = token.Click
+		}
+		claims, ok := in.Claims(tc.kind, sort, []byte(tc.text))
+		if !ok {
+			t.Fatal(tc.name)
+		}
+		in.Record(ctx, tc.kind, claims, 0)
+		got, at := sp.events[0], ctx.Time().UnixMilli()
+		want := event.Event{Time: at - at%3_600_000, Campaign: 7, Kind: tc.kind, Reason: tc.reason}
+		switch {
+		case tc.reason == event.Counted:
+			want = got
+		case tc.subject != 0:
+			want.Subject, want.Time = tc.subject, at-at%86_400_000
+			if tc.agent == "" {
+				want.Signals = event.Automaton
+			}
+		}
+		if got != want || got.Subject != tc.subject || got.Reason != tc.reason || got.Check() != nil {
+			t.Errorf("%s: spooled\n%+v, want\n%+v; %v", tc.name, got, want, got.Check())
+		}
 	}
 }
 
@@ -226,9 +300,9 @@ func TestCountersHoldTheClosedSets(t *testing.T) {
 
 func TestNewNamesWhatIsMissing(t *testing.T) {
 	t.Parallel()
-	whole := Options{Tokens: tokens{}, Consent: choices{}, Classifier: &signals{}, Spool: &spool{}}
+	whole := Options{Tokens: tokens{}, Consent: choices{}, Campaigns: datesOf(0), Classifier: &signals{}, Spool: &spool{}}
 	for _, cut := range []func(*Options){
-		func(o *Options) { o.Tokens = nil }, func(o *Options) { o.Consent = nil },
+		func(o *Options) { o.Tokens = nil }, func(o *Options) { o.Consent = nil }, func(o *Options) { o.Campaigns = nil },
 		func(o *Options) { o.Classifier = nil }, func(o *Options) { o.Spool = nil },
 	} {
 		o := whole

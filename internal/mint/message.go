@@ -55,7 +55,7 @@ func (m *Minter) Message(ctx context.Context, name string, r Request) (*Message,
 	if err != nil {
 		return nil, err
 	}
-	p, err := m.person(r.To)
+	p, err := m.person(r.To, c.DateOnly)
 	if err != nil {
 		return nil, &BadAddressError{err}
 	}

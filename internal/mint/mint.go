@@ -26,7 +26,7 @@ type Ring interface {
 }
 
 // Consent says how mail to a person is to be made: event.Counted (measured, with the subject),
-// event.AggregateOnly (measured without) or why not. It may be called concurrently.
+// event.AggregateOnly (measured without), event.DateOnly (with it, for the date) or why not. It may be called concurrently.
 type Consent interface {
 	Plan(subject uint64) (opens, clicks event.Reason)
 }
@@ -88,7 +88,7 @@ func New(o Options) (*Minter, error) {
 type Tracking struct {
 	Opens  bool   `json:"opens" doc:"the mail carries a pixel"`
 	Clicks bool   `json:"clicks" doc:"the mail carries links that are counted"`
-	Reason string `json:"reason,omitempty" doc:"why not both, or not with the person: opted_out, plain_text, no_basis, aggregate_only"`
+	Reason string `json:"reason,omitempty" doc:"why not both, or not with the person: opted_out, plain_text, no_basis, aggregate_only, date_only"`
 }
 
 // plan is how mail to one person is made.
@@ -98,7 +98,7 @@ type plan struct {
 }
 
 func (p *plan) measured(r event.Reason) bool {
-	return r == event.Counted || r == event.AggregateOnly
+	return r == event.Counted || r == event.AggregateOnly || r == event.DateOnly
 }
 
 // tracking names the reason of what is not measured at all before that of what is not attributed.
@@ -109,18 +109,20 @@ func (p *plan) tracking() Tracking {
 		t.Reason = p.opens.String()
 	case !t.Clicks:
 		t.Reason = p.clicks.String()
-	case p.opens != event.Counted || p.clicks != event.Counted:
-		t.Reason = event.AggregateOnly.String()
+	case p.opens != event.Counted:
+		t.Reason = p.opens.String()
+	case p.clicks != event.Counted:
+		t.Reason = p.clicks.String()
 	}
 	return t
 }
 
 // named says whether anything in the mail that measures carries the subject.
-func (p *plan) named() bool { return p.opens == event.Counted || p.clicks == event.Counted }
+func (p *plan) named() bool { return p.carried(p.opens) != 0 || p.carried(p.clicks) != 0 }
 
 // carried is the subject for a token of a kind that is measured: nobody, where it only counts.
 func (p *plan) carried(r event.Reason) uint64 {
-	if r == event.Counted {
+	if r == event.Counted || r == event.DateOnly {
 		return p.subject
 	}
 	return 0
@@ -128,14 +130,26 @@ func (p *plan) carried(r event.Reason) uint64 {
 
 func (p *plan) member() aggregate.Member { return aggregate.Member{Opens: p.opens, Clicks: p.clicks} }
 
-// person looks up how mail to an address is made. The error never holds the address.
-func (m *Minter) person(address string) (plan, error) {
+// within is how a kind is measured in a campaign of which only dates are kept: mail that names nobody has none.
+func within(dateOnly bool, r event.Reason) event.Reason {
+	switch {
+	case dateOnly && r == event.Counted:
+		return event.DateOnly
+	case dateOnly && r == event.AggregateOnly:
+		return event.NoBasis
+	}
+	return r
+}
+
+// person looks up how a campaign's mail to an address is made. The error never holds the address.
+func (m *Minter) person(address string, dateOnly bool) (plan, error) {
 	normal, err := subject.Normalise(address)
 	if err != nil {
 		return plan{}, err
 	}
 	p := plan{subject: m.o.Ring.Subject(unsafe.Slice(unsafe.StringData(normal), len(normal)))}
 	p.opens, p.clicks = m.o.Consent.Plan(p.subject)
+	p.opens, p.clicks = within(dateOnly, p.opens), within(dateOnly, p.clicks)
 	return p, nil
 }
 
@@ -163,6 +177,6 @@ func (m *Minter) unsubscribe(dst []byte, number uint32, subject uint64) []byte {
 
 // Subject is the number of the person with an address. The error is a *subject.InvalidError.
 func (m *Minter) Subject(address string) (uint64, error) {
-	p, err := m.person(address)
+	p, err := m.person(address, false)
 	return p.subject, err
 }

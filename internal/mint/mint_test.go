@@ -191,6 +191,7 @@ func TestRecipientsCarryWhatThePersonAgreedTo(t *testing.T) {
 	const (
 		counted = event.Counted
 		sum     = event.AggregateOnly
+		date    = event.DateOnly
 	)
 	refuse, grant := consent.Refused, consent.Granted
 	for name, c := range map[string]struct {
@@ -211,6 +212,11 @@ func TestRecipientsCarryWhatThePersonAgreedTo(t *testing.T) {
 		"none, nothing said":          {consent.BasisNone, consent.Change{}, event.NoBasis, event.NoBasis, "no_basis"},
 		"none, clicks granted":        {consent.BasisNone, consent.Change{Clicks: grant}, event.NoBasis, counted, "no_basis"},
 		"none, both granted":          {consent.BasisNone, consent.Change{Opens: grant, Clicks: grant}, counted, counted, ""},
+		"date-only":                   {consent.BasisSubject, consent.Change{Tracking: consent.DateOnly}, date, date, "date_only"},
+		"date-only, clicks refused":   {consent.BasisSubject, consent.Change{Tracking: consent.DateOnly, Clicks: refuse}, date, event.OptedOut, "opted_out"},
+		"date-only, plain text":       {consent.BasisSubject, consent.Change{Tracking: consent.DateOnly, Format: consent.Plain}, event.PlainText, event.PlainText, "plain_text"},
+		"date-only, none":             {consent.BasisNone, consent.Change{Tracking: consent.DateOnly, Opens: grant}, date, event.NoBasis, "no_basis"},
+		"date-only, aggregate":        {consent.BasisAggregate, consent.Change{Tracking: consent.DateOnly, Opens: grant}, date, event.NoBasis, "no_basis"},
 		"aggregate, both are granted": {consent.BasisAggregate, consent.Change{Opens: grant, Clicks: grant}, counted, counted, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -239,17 +245,19 @@ func (h *house) check(t *testing.T, m minted, opens, clicks event.Reason) {
 	anna, err := h.Subject("anna@example.com")
 	must(t, err)
 	carried := func(r event.Reason) uint64 {
-		if r == event.Counted {
+		if r == event.Counted || r == event.DateOnly {
 			return anna
 		}
 		return 0
 	}
-	measured := func(r event.Reason) bool { return r == event.Counted || r == event.AggregateOnly }
+	measured := func(r event.Reason) bool {
+		return r == event.Counted || r == event.AggregateOnly || r == event.DateOnly
+	}
 
 	if m.To != "Anna@Example.com" {
 		t.Errorf("to %q", m.To)
 	}
-	if named := opens == event.Counted || clicks == event.Counted; named != (m.Subject == fmt.Sprintf("%016x", anna)) || !named && m.Subject != "" {
+	if named := carried(opens)+carried(clicks) != 0; named != (m.Subject == fmt.Sprintf("%016x", anna)) || !named && m.Subject != "" {
 		t.Errorf("subject %q", m.Subject)
 	}
 	if m.Tracking.Opens != measured(opens) || (m.PixelURL != "") != measured(opens) {
@@ -270,6 +278,45 @@ func (h *house) check(t *testing.T, m minted, opens, clicks event.Reason) {
 	}
 	if kind, claims := h.open(t, m.UnsubscribeURL); kind != token.Preferences || claims != (token.Claims{Campaign: h.number, Subject: anna}) {
 		t.Errorf("unsubscribe carries %c %+v", kind, claims)
+	}
+}
+
+// In a campaign of which dates alone are kept mail names its person for that, and mail that may name nobody measures
+// nothing.
+func TestDateOnlyCampaign(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		basis         consent.Basis
+		choice        consent.Change
+		opens, clicks event.Reason
+		reason        string
+	}{
+		{consent.BasisSubject, consent.Change{}, event.DateOnly, event.DateOnly, "date_only"},
+		{consent.BasisSubject, consent.Change{Opens: consent.Refused}, event.OptedOut, event.DateOnly, "opted_out"},
+		{consent.BasisAggregate, consent.Change{}, event.NoBasis, event.NoBasis, "no_basis"},
+		{consent.BasisAggregate, consent.Change{Clicks: consent.Granted}, event.NoBasis, event.DateOnly, "no_basis"},
+		{consent.BasisNone, consent.Change{}, event.NoBasis, event.NoBasis, "no_basis"},
+	} {
+		h := newHouse(t, c.basis)
+		made, err := h.writer.CreateDateOnly(t.Context(), "dates", "")
+		must(t, err)
+		_, err = h.writer.AddLink(t.Context(), "dates", campaign.Link{URL: "https://example.com/1"})
+		must(t, err)
+		if c.choice != (consent.Change{}) {
+			h.decide(t, "anna@example.com", c.choice)
+		}
+		h.number = made.Number
+		var out bytes.Buffer
+		_, err = h.Recipients(t.Context(), "dates", mint.Stream{In: to("Anna@Example.com"), Out: &out})
+		must(t, err)
+		var m minted
+		must(t, json.Unmarshal(out.Bytes(), &m))
+		h.check(t, m, c.opens, c.clicks)
+		mail, err := h.Message(t.Context(), "dates", mint.Request{To: "anna@example.com", HTML: `<a href="https://example.com/1">x</a>`})
+		must(t, err)
+		if m.Tracking.Reason != c.reason || mail.Tracking != m.Tracking || h.crowd.size(c.opens, c.clicks) != 1 {
+			t.Errorf("%+v: %+v, %+v, %v", c, m.Tracking, mail.Tracking, h.crowd.sets)
+		}
 	}
 }
 

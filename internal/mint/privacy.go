@@ -47,20 +47,20 @@ func marksOf(address string) *marks {
 		m.folded = append(m.folded, hex.EncodeToString([]byte(a)))
 		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 			for before := range 3 {
-				m.exact = append(m.exact, within(enc, a, before))
+				m.exact = append(m.exact, inBase64(enc, a, before))
 			}
 		}
 	}
 	m5, s1, s2 := md5.Sum([]byte(lower)), sha1.Sum([]byte(lower)), sha256.Sum256([]byte(lower)) //nolint:gosec // to be found
 	for _, sum := range [][]byte{m5[:], s1[:], s2[:]} {
 		m.folded = append(m.folded, hex.EncodeToString(sum))
-		m.exact = append(m.exact, within(base64.RawStdEncoding, string(sum), 0), within(base64.RawURLEncoding, string(sum), 0))
+		m.exact = append(m.exact, inBase64(base64.RawStdEncoding, string(sum), 0), inBase64(base64.RawURLEncoding, string(sum), 0))
 	}
 	return m
 }
 
-// within is what a text has in common in the base64 of whatever holds it behind so many bytes, or three more.
-func within(enc *base64.Encoding, text string, before int) string {
+// inBase64 is what a text has in common in the base64 of whatever holds it behind so many bytes, or three more.
+func inBase64(enc *base64.Encoding, text string, before int) string {
 	whole := enc.EncodeToString(append(make([]byte, before), text...))
 	return whole[(8*before+5)/6 : 8*(before+len(text))/6]
 }

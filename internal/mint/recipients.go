@@ -56,7 +56,7 @@ func (m *Minter) Recipients(ctx context.Context, name string, s Stream) (Summary
 	f := newFeed(s.In)
 	defer f.stop(s.Interrupt)
 
-	b := &bulk{m: m, s: s, shape: m.shape(c, m.o.Campaigns.Links(c.Number)), hash: hash, number: c.Number}
+	b := &bulk{m: m, s: s, shape: m.shape(c, m.o.Campaigns.Links(c.Number)), hash: hash, number: c.Number, dateOnly: c.DateOnly}
 	in := make([]byte, 0, pieceSize)
 	for {
 		in, err = f.take(in)
@@ -82,12 +82,13 @@ var errKeyGone = fmt.Errorf("the campaign's key: %w", campaign.ErrNotFound)
 
 // bulk is the state of one stream.
 type bulk struct {
-	m      *Minter
-	s      Stream
-	shape  *shape
-	hash   *aggregate.Hasher
-	number uint32
-	sum    Summary
+	m        *Minter
+	s        Stream
+	shape    *shape
+	hash     *aggregate.Hasher
+	number   uint32
+	dateOnly bool // of the campaign
+	sum      Summary
 
 	skipping bool   // inside of a line that is too long and was answered already
 	work     []line // of the piece at hand; they point into it
@@ -142,7 +143,7 @@ func (b *bulk) read(text []byte, whole bool) {
 	} else {
 		var address []byte
 		if l.raw, address, l.err = parseLine(text); l.err == nil {
-			l.plan, l.err = b.m.person(string(address))
+			l.plan, l.err = b.m.person(string(address), b.dateOnly)
 		}
 	}
 	b.work = append(b.work, l)

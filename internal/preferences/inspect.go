@@ -58,11 +58,12 @@ func samples() []sample {
 	for o := range Outcome(outcomes) {
 		all = append(all, sample{o, state{}})
 	}
-	for i := range 3 * 3 * 2 {
-		said, counts, gone := i%3, i/3%3, i/9 == 1
+	for i := range 3 * 4 * 2 {
+		said, counts, gone := i%3, i/3%4, i/12 == 1
 		all = append(all, sample{Shown, state{
 			Choice:     consent.Choice{Opens: consent.State(said), Clicks: consent.State(said), Format: consent.Format(said), Unsubscribed: gone},
-			OpensCount: counts > 0, ClicksCount: counts > 0, OpensUnnamed: counts > 1, ClicksUnnamed: counts > 1,
+			OpensCount: counts%3 > 0, ClicksCount: counts%3 > 0, OpensUnnamed: counts == 2, ClicksUnnamed: counts == 2,
+			OpensDate: counts == 3, ClicksDate: counts == 3,
 		}})
 	}
 	return all

@@ -8,7 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/html"
+
 	"mailbeacon/internal/consent"
+	"mailbeacon/internal/token"
 )
 
 func TestLanguageIsChosen(t *testing.T) {
@@ -102,6 +105,61 @@ func TestCountedWithoutName(t *testing.T) {
 	if bytes.Count(body, []byte(english.CountedUnnamed)) != 1 || bytes.Count(body, []byte(english.Counted)) != 1 {
 		t.Errorf("after granting opens alone:\n%s", body)
 	}
+}
+
+// Somebody of whom dates alone are kept is told so, and never that something is counted; a refusal is stronger. What is
+// recorded and not yet in effect is shown in the same way.
+func TestDateOnlyShows(t *testing.T) {
+	t.Parallel()
+	for basis, unsaid := range map[consent.Basis]string{
+		consent.BasisSubject: english.CountedDate, consent.BasisNone: english.NotCounted, consent.BasisAggregate: english.NotCounted,
+	} {
+		s := newSite(t, basis)
+		if _, _, err := s.o.Writer.Record(t.Context(), consent.Change{Subject: 9, Tracking: consent.DateOnly}); err != nil {
+			t.Fatal(err)
+		}
+		date, not := english.CountedDate, english.NotCounted
+		for _, step := range []struct{ body, opens, clicks string }{
+			{"", unsaid, unsaid},
+			{"opens=granted", date, unsaid},
+			{"opens=refused&clicks=granted", not, date},
+			{"format=plain", not, not},
+			{"format=html&opens=granted&clicks=granted", date, date},
+			{"mail=unsubscribed", not, not},
+		} {
+			form, err := parseForm([]byte(urlencoded), []byte(step.body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			soon, err := s.o.Pages.choose(nil).render(Soon, s.state(9).after(form.change(token.Claims{Campaign: 7, Subject: 9}, "")), false, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for name, body := range map[string][]byte{"answer": s.post(t, urlencoded, step.body).Response.Body(), "reload": s.get(t).Response.Body(), "soon": soon} {
+				if got := []string{textOf(t, body, "opens-now"), textOf(t, body, "clicks-now")}; !strings.HasPrefix(got[0], step.opens) || !strings.HasPrefix(got[1], step.clicks) {
+					t.Errorf("basis %v, %s, %s: %q", basis, step.body, name, got)
+				}
+			}
+		}
+	}
+}
+
+// textOf is the text of the element with an id.
+func textOf(t *testing.T, page []byte, id string) string {
+	t.Helper()
+	root, err := html.Parse(bytes.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range root.Descendants() {
+		for _, a := range n.Attr {
+			if a.Key == "id" && a.Val == id && n.FirstChild != nil {
+				return n.FirstChild.Data
+			}
+		}
+	}
+	t.Fatalf("there is no %s", id)
+	return ""
 }
 
 func folder(t testing.TB, files map[string]string) string {

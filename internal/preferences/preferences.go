@@ -156,13 +156,16 @@ type state struct {
 	OpensCount, ClicksCount bool // whether they are counted now
 	// OpensUnnamed and ClicksUnnamed: they are counted without the person.
 	OpensUnnamed, ClicksUnnamed bool
+	// OpensDate and ClicksDate: they are not counted, but the date of the last one is kept.
+	OpensDate, ClicksDate bool
 }
 
 func (h *Handler) state(subject uint64) state {
+	opens, clicks := h.o.Choices.Verdict(event.Open, subject), h.o.Choices.Verdict(event.Click, subject)
 	s := state{
-		Choice:      h.o.Choices.Look(subject),
-		OpensCount:  h.o.Choices.Verdict(event.Open, subject) == event.Counted,
-		ClicksCount: h.o.Choices.Verdict(event.Click, subject) == event.Counted,
+		Choice:     h.o.Choices.Look(subject),
+		OpensCount: opens == event.Counted, ClicksCount: clicks == event.Counted,
+		OpensDate: opens == event.DateOnly, ClicksDate: clicks == event.DateOnly,
 	}
 	s.OpensUnnamed = s.OpensCount && !h.o.Choices.Attributed(event.Open, subject)
 	s.ClicksUnnamed = s.ClicksCount && !h.o.Choices.Attributed(event.Click, subject)
@@ -172,10 +175,12 @@ func (h *Handler) state(subject uint64) state {
 // after is the state once a change that is recorded holds everywhere.
 func (s state) after(c consent.Change) state {
 	if c.Opens != consent.Unset {
-		s.Opens, s.OpensCount, s.OpensUnnamed = c.Opens, c.Opens == consent.Granted, false
+		s.Opens, s.OpensUnnamed = c.Opens, false
+		s.OpensCount, s.OpensDate = c.Opens == consent.Granted && !s.DateOnly, c.Opens == consent.Granted && s.DateOnly
 	}
 	if c.Clicks != consent.Unset {
-		s.Clicks, s.ClicksCount, s.ClicksUnnamed = c.Clicks, c.Clicks == consent.Granted, false
+		s.Clicks, s.ClicksUnnamed = c.Clicks, false
+		s.ClicksCount, s.ClicksDate = c.Clicks == consent.Granted && !s.DateOnly, c.Clicks == consent.Granted && s.DateOnly
 	}
 	if c.Format != consent.FormatUnset {
 		s.Format = c.Format
@@ -185,6 +190,7 @@ func (s state) after(c consent.Change) state {
 	}
 	if s.Unsubscribed || s.Format == consent.Plain {
 		s.OpensCount, s.ClicksCount = false, false
+		s.OpensDate, s.ClicksDate = false, false
 	}
 	return s
 }

@@ -44,6 +44,7 @@ type texts struct {
 	// The present state of opens and clicks; NotChosen follows where the person never chose.
 	Counted        string `yaml:"counted"`
 	CountedUnnamed string `yaml:"counted_unnamed"`
+	CountedDate    string `yaml:"counted_date"` // nothing is kept but the day
 	NotCounted     string `yaml:"not_counted"`
 	NotChosen      string `yaml:"not_chosen"`
 	Save           string `yaml:"save"`

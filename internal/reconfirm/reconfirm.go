@@ -84,8 +84,11 @@ func (f *Finder) Begin(ctx context.Context, now time.Time, inactive time.Duratio
 // silent says whether silence of a person says anything.
 func (l *List) silent(subject uint64) bool {
 	opens, clicks := l.o.Plans.Plan(subject)
-	return subject != 0 && opens == event.Counted && clicks == event.Counted && !l.decided.Has(subject)
+	return subject != 0 && seen(opens) && seen(clicks) && !l.decided.Has(subject)
 }
+
+// seen says whether the day of what mail so made measures is kept.
+func seen(r event.Reason) bool { return r == event.Counted || r == event.DateOnly }
 
 // Inactive calls fn with everybody who is inactive, ascending by subject, beginning after one (0: with the first);
 // fn's error ends it and is returned. It holds a page at a time.

@@ -51,12 +51,12 @@ const (
 
 // group is what a person counts under among the delivered: trackable if any kind is measured,
 // otherwise the reason. Where the two kinds have different reasons, a person's own word comes
-// before the operator's setting.
+// before the operator's setting; a date that is kept is no measure.
 func group(m aggregate.Member) string {
 	if m.Opens == event.Counted || m.Clicks == event.Counted {
 		return trackable
 	}
-	for _, first := range []event.Reason{event.PlainText, event.OptedOut} {
+	for _, first := range []event.Reason{event.PlainText, event.OptedOut, event.DateOnly} {
 		if m.Opens == first || m.Clicks == first {
 			return first.String()
 		}

@@ -35,6 +35,7 @@ func TestPopulate(t *testing.T) {
 		{"one kind each", 10, []aggregate.PopulationCount{member(counted, out, 6), member(out, counted, 4)}, 10, 6, 4, nil},
 		{"nobody trackable", 10, []aggregate.PopulationCount{member(event.NoBasis, event.NoBasis, 10)}, 0, 0, 0, map[string]uint64{"no_basis": 10}},
 		{"aggregate alone", 10, []aggregate.PopulationCount{member(event.AggregateOnly, event.AggregateOnly, 3)}, 0, 0, 0, map[string]uint64{"aggregate_only": 10}},
+		{"dates alone", 10, []aggregate.PopulationCount{member(event.DateOnly, event.DateOnly, 2), member(event.NoBasis, event.DateOnly, 1), member(counted, counted, 2)}, 4, 4, 4, map[string]uint64{"date_only": 6}},
 		{"a reason of nobody is none", 1, []aggregate.PopulationCount{member(counted, counted, 9), member(out, out, 1)}, 1, 1, 1, nil},
 		// Half a mail each: what one kind is of never exceeds what any is of.
 		{"rounding", 1, []aggregate.PopulationCount{member(counted, counted, 1), member(event.PlainText, event.PlainText, 1)}, 0, 0, 0, map[string]uint64{"plain_text": 1}},

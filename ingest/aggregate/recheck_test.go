@@ -1,0 +1,55 @@
+package aggregate
+
+import (
+	"testing"
+
+	"mailbeacon/ingest/event"
+)
+
+// said is one answer for everybody.
+type said struct {
+	verdict event.Reason
+	named   bool
+}
+
+func (s said) Verdict(event.Kind, uint64) event.Reason { return s.verdict }
+func (s said) Attributed(event.Kind, uint64) bool      { return s.named }
+
+func TestRecheck(t *testing.T) {
+	t.Parallel()
+	const day, hour = 86_400_000, 3_600_000
+	whole := event.Event{Time: 20*day + 7*hour + 5, Subject: 7, Campaign: 1, Link: 2, Signals: event.DataCentre, Kind: event.Click, Client: event.Gmail}
+	robot := whole
+	robot.Signals = event.Automaton
+	date := event.Event{Time: 20 * day, Subject: 7, Campaign: 1, Kind: event.Click, Reason: event.DateOnly}
+	mark := date
+	mark.Signals = event.Automaton
+	without := func(r event.Reason, at int64) event.Event {
+		return event.Event{Time: at, Campaign: 1, Kind: event.Click, Reason: r}
+	}
+	for _, c := range []struct {
+		name     string
+		ev, want event.Event
+		now      said
+	}{
+		{"counts, and still does", whole, whole, said{event.Counted, true}},
+		{"counts, named or not: what may be named is the fold's question", whole, whole, said{event.Counted, false}},
+		{"is refused now", whole, without(event.OptedOut, 20*day+7*hour), said{event.OptedOut, false}},
+		{"has no basis now", whole, without(event.NoBasis, 20*day+7*hour), said{event.NoBasis, false}},
+		{"is a date now", whole, date, said{event.DateOnly, true}},
+		{"is a scanner's mark now", robot, mark, said{event.DateOnly, true}},
+		{"a date, and still is", date, date, said{event.DateOnly, true}},
+		{"a date of a campaign", date, date, said{event.Counted, true}},
+		{"a mark stays one", mark, mark, said{event.DateOnly, true}},
+		{"a date, refused now", date, without(event.DateOnly, 20*day), said{event.OptedOut, false}},
+		{"a mark, refused now", mark, without(event.DateOnly, 20*day), said{event.OptedOut, false}},
+		{"a date of somebody who may not be named now", date, without(event.DateOnly, 20*day), said{event.Counted, false}},
+		{"what was said when it came stays", without(event.GPC, 20*day+hour), without(event.GPC, 20*day+hour), said{event.Counted, true}},
+		{"a date of nobody", without(event.DateOnly, 20*day+hour), without(event.DateOnly, 20*day+hour), said{event.OptedOut, false}},
+	} {
+		ev := c.ev
+		if Recheck(c.now, &ev); ev != c.want || ev.Check() != nil {
+			t.Errorf("%s: %+v, want %+v; %v", c.name, ev, c.want, ev.Check())
+		}
+	}
+}
