@@ -24,7 +24,7 @@ type scriptedStep struct {
 	err error
 }
 
-func (s *scripted) Open(from uint64) (aggregate.Feed, error) {
+func (s *scripted) Open(from, _ uint64) (aggregate.Feed, error) {
 	s.opened = append(s.opened, from)
 	return &scriptedFeed{s, 0}, nil
 }

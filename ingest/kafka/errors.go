@@ -20,7 +20,7 @@ type RecreatedError struct {
 }
 
 func (e *RecreatedError) Error() string {
-	return fmt.Sprintf("kafka: topic %s was deleted and made anew (its id was %s and is %s): stored offsets are of the old one; events that were not counted before are lost. To go on, use topics of another name (--topics) and a database of their own (--clickhouse)", e.Topic, e.Was, e.Now)
+	return fmt.Sprintf("kafka: topic %s was deleted and made anew (its id was %s and is %s): offsets are of the old one, and what that held and was not counted is gone", e.Topic, e.Was, e.Now)
 }
 
 // Is says that the stream is broken.
