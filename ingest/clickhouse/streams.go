@@ -23,7 +23,7 @@ type Stream struct {
 	Number uint16
 	ID     TopicID
 	Topic  string // its name
-	// At is when it was registered, by the server's clock.
+	// At is when it was registered, by the server's clock, UTC.
 	At time.Time
 }
 
@@ -55,7 +55,7 @@ type OtherTopicError struct {
 func (e *OtherTopicError) Error() string {
 	if e.Former {
 		return fmt.Sprintf("topic %s (id %s) was counted from before stream %d began on %s (topic %s, id %s): these are old brokers, or an older copy of their disks",
-			e.Topic, e.ID, e.Newest.Number, e.Newest.At.UTC().Format(time.RFC3339), e.Newest.Topic, e.Newest.ID)
+			e.Topic, e.ID, e.Newest.Number, e.Newest.At.Format(time.RFC3339), e.Newest.Topic, e.Newest.ID)
 	}
 	was := ""
 	if e.Topic != e.Newest.Topic {
@@ -83,6 +83,7 @@ func (s *Store) streams(ctx context.Context) (all []Stream, err error) {
 		if copy(st.ID[:], id) != len(st.ID) {
 			return fmt.Errorf("stream %d has an id of %d bytes", st.Number, len(id))
 		}
+		st.At = st.At.UTC()
 		all = append(all, st)
 		return nil
 	})
@@ -208,7 +209,7 @@ func (s *Store) succeed(ctx context.Context, old, st Stream, partitions int) (St
 	switch {
 	case err != nil:
 		return Stream{}, err
-	case len(all) == 0 || all[len(all)-1] != old:
+	case len(all) == 0 || all[len(all)-1].Number != old.Number || all[len(all)-1].ID != old.ID:
 		return Stream{}, fmt.Errorf("%w: another stream has begun meanwhile", aggregate.ErrConflict)
 	case old.Number == 1<<16-1:
 		return Stream{}, fmt.Errorf("%d streams are all that a store can count from", 1<<16)

@@ -43,6 +43,9 @@ func (e *LostError) Error() string {
 	return fmt.Sprintf("kafka: partition %d of topic %s begins at offset %d, and was read up to %d only: %d records were deleted before they were counted (retention.ms, retention.bytes)", e.Partition, e.Topic, e.First, e.Offset, e.First-e.Offset)
 }
 
+// Overtaken says that retention did it: what is left begins after what was to be read.
+func (e *LostError) Overtaken() bool { return e.Offset < e.First }
+
 // Is says that the stream is broken.
 func (e *LostError) Is(target error) bool { return target == aggregate.ErrBroken }
 
