@@ -122,7 +122,11 @@ func TestClusterAcceptLoss(t *testing.T) {
 	f.noMoreThanAnswered(t, meanwhile)
 	f.loaded("second")
 	f.goOnBehindDeletedRecords(t)
+	third := f.loaded("third")
+	f.goOnWithWhatTheBrokersKept(t)
+	f.check(t, f.api, third) // it was looked through again
 	f.noMoreThanAnswered(t, meanwhile)
+	f.loaded("fourth")
 }
 
 // goOnWithTheNewTopic types what the alarms say, and restarts the consumers: one with its folder, one with a new one.
@@ -201,7 +205,31 @@ func (f *faulted) goOnBehindDeletedRecords(t *testing.T) {
 	}
 	f.awaitConsumers()
 	f.noMoreThanAnswered(t, lost)
-	f.loaded("third")
+}
+
+// goOnWithWhatTheBrokersKept has the store stand beyond the topic's end, as it does where brokers lost acknowledged records.
+func (f *faulted) goOnWithWhatTheBrokersKept(t *testing.T) {
+	for _, s := range f.consumers {
+		s.stop()
+	}
+	for p, is := range f.show().Partitions {
+		beyond := (is.End + 100) << 16
+		askClickHouse(t, f.store, fmt.Sprintf("INSERT INTO mailbeacon.aggregates (row, scope, offset, commit_id, context) VALUES ('progress', %d, %d, 1, %d)", 1<<16|p, beyond, beyond))
+	}
+	for i, n := range []int{0, 2} {
+		f.consumers[i] = f.launch("consume", n)
+	}
+	for _, s := range f.consumers {
+		s.stopped("ends at offset", "topic accept-loss", "restart all consumers")
+	}
+	f.accept("", 0, "is counted as stream 2 from now on", "--yes")
+	for _, s := range f.consumers {
+		s.stopped("has ended", "restart this consumer")
+		s.stop()
+	}
+	for i, n := range []int{0, 2} {
+		f.consumers[i] = f.start("consume", n)
+	}
 }
 
 // noMoreThanAnswered: what was lost may be missing, and nothing is counted twice.
