@@ -10,7 +10,7 @@ import (
 // rights, so the names are compared.
 func TestGrantsNameEachTable(t *testing.T) {
 	who := map[string]string{
-		"aggregates": "mailbeacon_consume", "activity": "mailbeacon_consume",
+		"aggregates": "mailbeacon_consume", "activity": "mailbeacon_consume", "streams": "mailbeacon_consume",
 		"populations": "mailbeacon_admin", "ledger": "mailbeacon_admin", "ledger_people": "mailbeacon_admin",
 	}
 	files, err := filepath.Glob("../ingest/clickhouse/sql/*_add.sql")

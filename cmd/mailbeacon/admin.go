@@ -155,7 +155,7 @@ func adminNotReady(state *state, store *clickhouse.Store) []string {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), storePatience)
 	defer cancel()
-	if _, err := store.Progress(ctx, 0); err != nil {
+	if err := store.Ping(ctx); err != nil {
 		reasons = append(reasons, fmt.Sprintf("the store does not answer: %v", err))
 	}
 	return reasons

@@ -48,14 +48,15 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := kafka.Remember(dir.Path(topicFile), topic); err != nil {
-		return err
-	}
 	store, err := openStore(ctx, cfg, topic.Partitions)
 	if err != nil {
 		return err
 	}
 	defer closing(&err, store.Close)
+	stream, err := attach(ctx, store, dir, topic)
+	if err != nil {
+		return err
+	}
 	state, err := followKafka(brokers, dir, cfg, logger)
 	if err != nil {
 		return err
@@ -75,9 +76,9 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	}
 	defer closeQuietly(private)
 
-	count := &counting{cfg: cfg, brokers: brokers, store: store, state: state, quarantine: quarantine, room: roomOf(cfg), logger: logger, owned: map[int]*ownership{}}
+	count := &counting{cfg: cfg, brokers: brokers, store: store, stream: stream.Number, state: state, quarantine: quarantine, room: roomOf(cfg), logger: logger, owned: map[int]*ownership{}}
 	count.members, err = kafka.NewMembers(kafka.MembersOptions{
-		Client: brokers, Group: cfg.Group, Topic: topic, Own: count.own, Logger: logger,
+		Client: brokers, Group: cfg.Group, Topic: topic, Own: count.own, Resume: count.resume, Logger: logger,
 	})
 	if err != nil {
 		return err
@@ -93,7 +94,7 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	work.Serve("the private side", func() error { return status.Serve(private) })
 	// The members stop first, with what they have folded committed.
 	work.Serve("count", func() error { return count.members.Run(ctx) })
-	logger.Info("ready", "role", config.Consume, "private", private.Addr().String(), "took", time.Since(began).Round(time.Millisecond))
+	logger.Info("ready", "role", config.Consume, "stream", stream.Number, "private", private.Addr().String(), "took", time.Since(began).Round(time.Millisecond))
 
 	work.Wait()
 	logger.Info("stopping")
@@ -121,6 +122,7 @@ type counting struct {
 	cfg        *config.Config
 	brokers    *kafka.Client
 	store      *clickhouse.Store
+	stream     uint16
 	state      *state
 	quarantine *kafka.Quarantine
 	members    *kafka.Members
@@ -137,8 +139,12 @@ type ownership struct {
 	runner *aggregate.Runner
 }
 
-// own counts one partition until ctx ends.
+// own counts one partition until ctx ends. An error says what can be done about it.
 func (c *counting) own(ctx context.Context, topic kafka.Topic, partition int) error {
+	known, err := aggregate.PartitionOf(c.stream, partition)
+	if err != nil {
+		return err
+	}
 	source, err := kafka.NewPartition(kafka.PartitionOptions{
 		Client: c.brokers, Topic: topic, Partition: partition, Quarantine: c.quarantine, Logger: c.logger,
 	})
@@ -146,7 +152,7 @@ func (c *counting) own(ctx context.Context, topic kafka.Topic, partition int) er
 		return err
 	}
 	o := foldOptions(c.cfg, c.state, c.room)
-	o.Partition = uint32(partition)
+	o.Partition = known
 	runner, err := aggregate.NewRunner(aggregate.RunnerOptions{
 		Source: source, Store: c.store, Fold: o, Interval: c.cfg.CommitInterval, StopTimeout: c.cfg.StopTimeout,
 		Fresh: c.state.follower.Fresh, Logger: c.logger,
@@ -165,7 +171,7 @@ func (c *counting) own(ctx context.Context, topic kafka.Topic, partition int) er
 			delete(c.owned, partition)
 		}
 	}()
-	return runner.Run(ctx)
+	return adviseStopped(runner.Run(ctx))
 }
 
 // each calls fn for every owned partition, in their order.

@@ -149,6 +149,7 @@ func (s *shipping) run(ctx context.Context) error {
 				return err
 			}
 			s.shipper.Store(nil)
+			err = adviseEdge(err, s.dir.Root())
 		}
 		if ctx.Err() == nil {
 			s.fault(err)
@@ -167,7 +168,7 @@ func (s *shipping) open(ctx context.Context) (*kafka.Shipper, error) {
 		return nil, err
 	}
 	if err := kafka.Remember(s.dir.Path(topicFile), topic); err != nil {
-		return nil, err
+		return nil, adviseEdge(err, s.dir.Root())
 	}
 	return kafka.NewShipper(kafka.ShipperOptions{
 		Client: s.brokers, Topic: topic, Spool: kafka.OfSpool(s.spool), Cursor: s.dir.Path(cursorFile),

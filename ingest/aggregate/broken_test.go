@@ -24,7 +24,7 @@ type scriptedStep struct {
 	err error
 }
 
-func (s *scripted) Open(from uint64) (aggregate.Feed, error) {
+func (s *scripted) Open(from, _ uint64) (aggregate.Feed, error) {
 	s.opened = append(s.opened, from)
 	return &scriptedFeed{s, 0}, nil
 }
@@ -95,5 +95,50 @@ func TestEmptyBatchMovesOn(t *testing.T) {
 			t.Error(err)
 		}
 		expectTotal(t, store, 10)
+	})
+}
+
+// endedStore has a partition that ends with its first commit, as one does whose stream is succeeded by another.
+type endedStore struct {
+	*storetest.Memory
+	ended bool
+}
+
+var errEnded = fmt.Errorf("ended: %w", aggregate.ErrBroken)
+
+func (s *endedStore) Progress(ctx context.Context, partition uint32) (aggregate.Progress, error) {
+	if s.ended {
+		return aggregate.Progress{}, errEnded
+	}
+	return s.Memory.Progress(ctx, partition)
+}
+
+func (s *endedStore) Commit(context.Context, *aggregate.Commit) error {
+	s.ended = true
+	return aggregate.ErrConflict
+}
+
+// TestRunnerStopsWhereAPartitionEnded: it asks why its commit failed, does not try again, and says so; nor does another start.
+func TestRunnerStopsWhereAPartitionEnded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := &endedStore{Memory: storetest.NewMemory()}
+		ctx, stop := context.WithTimeout(t.Context(), time.Hour) // for a runner that does not stop by itself
+		defer stop()
+		for range 2 {
+			o := options(newSpool(), nil)
+			o.Source = &scripted{steps: []scriptedStep{{aggregate.Batch{Edge: 1, Epoch: 1, Events: opens(10)}, nil}}}
+			o.Store = store
+			r, err := aggregate.NewRunner(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Run(ctx); !errors.Is(err, errEnded) {
+				t.Errorf("%v", err)
+			}
+			if _, err := r.Fault(); !errors.Is(err, aggregate.ErrBroken) {
+				t.Errorf("fault: %v", err)
+			}
+		}
 	})
 }

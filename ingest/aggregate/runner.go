@@ -73,7 +73,11 @@ func NewRunner(o RunnerOptions) (*Runner, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	o.Logger = o.Logger.With("partition", o.Fold.Partition)
+	stream, partition := SplitPartition(o.Fold.Partition)
+	o.Logger = o.Logger.With("partition", partition)
+	if stream > 0 {
+		o.Logger = o.Logger.With("stream", stream)
+	}
 	return &Runner{o: o}, nil
 }
 
@@ -82,7 +86,7 @@ var errRestart = errors.New("the stored progress is another than expected")
 
 // Run works until ctx ends, and then commits what is ready. Faults of the source and the store are
 // logged and outlasted. It returns nil, or why the last commit failed; that is no loss, the next
-// Run counts those events. Only ErrBroken ends it before ctx does. It must not be called twice at a time.
+// Run counts those events. Only ErrBroken, of the source or the store, ends it before ctx does. It must not be called twice at a time.
 func (r *Runner) Run(ctx context.Context) error {
 	// Commits outlive ctx for a while: one that is under way when the end comes should be whole.
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -118,7 +122,7 @@ func (r *Runner) own(ctx, hard context.Context) error {
 	if err != nil {
 		return stopped(ctx, err)
 	}
-	feed, err := r.o.Source.Open(p.Context)
+	feed, err := r.o.Source.Open(p.Context, p.Offset)
 	if err != nil {
 		return stopped(ctx, fmt.Errorf("open the stream at %d: %w", p.Context, err))
 	}
@@ -331,7 +335,7 @@ func (r *Runner) try(ctx context.Context, c *Commit) error {
 	return r.o.Store.Commit(ctx, c)
 }
 
-// progress reads the stored progress, as long as it takes.
+// progress reads the stored progress, as long as it takes, unless there is none to go on from.
 func (r *Runner) progress(ctx context.Context) (Progress, error) {
 	for retry := (backoff{}); ; {
 		p, err := r.o.Store.Progress(ctx, r.o.Fold.Partition)
@@ -340,6 +344,9 @@ func (r *Runner) progress(ctx context.Context) (Progress, error) {
 		}
 		if ctx.Err() != nil {
 			return Progress{}, ctx.Err()
+		}
+		if errors.Is(err, ErrBroken) {
+			return Progress{}, err
 		}
 		if retry == (backoff{}) {
 			r.o.Logger.Warn("the stored progress can't be read; trying again", "error", err)

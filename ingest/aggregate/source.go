@@ -14,8 +14,9 @@ var ErrBroken = errors.New("aggregate: the stream is broken")
 
 // Source is one partition of the stream of events.
 type Source interface {
-	// Open starts reading at a position.
-	Open(from uint64) (Feed, error)
+	// Open starts reading at a position. What lies before counted (from, or after it) is counted already and
+	// of use for the classes of later events alone: a source that has lost of that begins with what it has.
+	Open(from, counted uint64) (Feed, error)
 	// Trim says that nothing before a position will be read again. It may be called while a feed is
 	// open, never concurrently with itself.
 	Trim(before uint64) error
@@ -52,7 +53,7 @@ type SpoolSource struct {
 const defaultBatch = 4096
 
 // Open implements Source.
-func (s SpoolSource) Open(from uint64) (Feed, error) {
+func (s SpoolSource) Open(from, _ uint64) (Feed, error) {
 	r, err := s.Reader(from)
 	if err != nil {
 		return nil, err

@@ -69,7 +69,7 @@ type Progress struct {
 
 // Commit is one atomic step of a partition from one offset to the next.
 type Commit struct {
-	Partition  uint32
+	Partition  uint32 // see PartitionOf
 	Before     uint64 // the stored offset that this step starts from
 	After      Progress
 	Counts     []Count
@@ -100,7 +100,8 @@ type Population struct {
 // serialised by the compare-and-swap on its offset. A store copies what it keeps: the slices in
 // its arguments stay the caller's and may be reused after the call.
 type Store interface {
-	// Progress reads a partition's progress; the zero Progress where nothing was committed yet.
+	// Progress reads a partition's progress; the zero Progress where nothing was committed yet. An error that is
+	// ErrBroken is of a partition that nothing is counted from any more.
 	Progress(ctx context.Context, partition uint32) (Progress, error)
 	// Commit applies c wholly or not at all, durably; but for LastActive, which may be kept though the rest
 	// is not: whoever counts the events writes the same days. It returns ErrConflict (wrapped or not) when

@@ -40,9 +40,13 @@ type standing struct {
 // Commit implements aggregate.Store. The outcome is what is read back: the answer to an insert only
 // says that it is worth reading.
 func (s *Store) Commit(ctx context.Context, c *aggregate.Commit) error {
-	if err := s.commit(ctx, c); err != nil {
+	err := fmt.Errorf("it ends at %d, which no stream has", c.After.Offset)
+	if c.After.Offset < ended {
+		err = s.commit(ctx, c)
+	}
+	if err != nil {
 		s.forget(c.Partition)
-		return fmt.Errorf("commit partition %d from offset %d in %s: %w", c.Partition, c.Before, s.o, explain(err))
+		return fmt.Errorf("commit %s from offset %d in %s: %w", partitionName(c.Partition), c.Before, s.o, explain(err))
 	}
 	return nil
 }
@@ -54,6 +58,10 @@ func (s *Store) commit(ctx context.Context, c *aggregate.Commit) error {
 	at, err := s.basis(ctx, c)
 	if err != nil {
 		return err
+	}
+	if at.offset == ended {
+		stream, partition := aggregate.SplitPartition(c.Partition)
+		return fmt.Errorf("%w: %w", aggregate.ErrConflict, &EndedError{stream, partition})
 	}
 	if at.offset != c.Before {
 		return fmt.Errorf("%w: %d is stored", aggregate.ErrConflict, at.offset)

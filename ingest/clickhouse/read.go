@@ -12,8 +12,28 @@ import (
 	"mailbeacon/internal/classify"
 )
 
-// Progress implements aggregate.Store.
+// Ping asks whether the store answers.
+func (s *Store) Ping(ctx context.Context) error {
+	if _, err := version(ctx, s.conn); err != nil {
+		return s.failed(err, "ask for the version")
+	}
+	return nil
+}
+
+// Progress implements aggregate.Store. A partition whose stream was succeeded by another is an *EndedError.
 func (s *Store) Progress(ctx context.Context, partition uint32) (aggregate.Progress, error) {
+	p, err := s.progress(ctx, partition)
+	if err == nil && p.Offset == ended {
+		stream, number := aggregate.SplitPartition(partition)
+		err = &EndedError{stream, number}
+	}
+	if err != nil {
+		return aggregate.Progress{}, s.failed(err, "read the progress of %s", partitionName(partition))
+	}
+	return p, nil
+}
+
+func (s *Store) progress(ctx context.Context, partition uint32) (aggregate.Progress, error) {
 	var p aggregate.Progress
 	at := standing{seen: time.Now()}
 	err := s.each(s.sequential(ctx), "progress_get", []any{clickhouse.Named("partition", partition)}, func(rows driver.Rows) error {
@@ -31,7 +51,7 @@ func (s *Store) Progress(ctx context.Context, partition uint32) (aggregate.Progr
 		return nil
 	})
 	if err != nil {
-		return aggregate.Progress{}, s.failed(err, "read the progress of partition %d", partition)
+		return aggregate.Progress{}, err
 	}
 	if at.clock != 0 { // the server told something
 		at.offset = p.Offset

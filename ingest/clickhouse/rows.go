@@ -68,6 +68,22 @@ func commitRows(c *aggregate.Commit, id uint64, deadline uint32) *aggregateRows 
 	return r.cut()
 }
 
+// carried is a mark that a partition begins with.
+type carried struct {
+	partition uint32
+	aggregate.EdgeMark
+}
+
+// carriedRows are marks as they are before anything of their partitions is counted: whatever is committed comes later.
+func carriedRows(marks []carried) *aggregateRows {
+	r := newAggregateRows(len(marks))
+	for _, m := range marks {
+		i := r.add(rowMark, m.partition)
+		r.number[i], r.epoch[i], r.next[i] = m.Edge, m.Epoch, m.Next
+	}
+	return r
+}
+
 func newAggregateRows(n int) *aggregateRows {
 	small, wide := make([]uint8, 4*n), make([]uint64, 7*n)
 	s := func(i int) []uint8 { return small[i*n : i*n : (i+1)*n] }

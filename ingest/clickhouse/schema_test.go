@@ -193,7 +193,7 @@ func TestReplicatedSchema(t *testing.T) {
 			}
 		}
 	}
-	if tables != 6 {
+	if tables != 7 {
 		t.Errorf("%d tables", tables)
 	}
 	set := insertSettings(true)

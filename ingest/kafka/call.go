@@ -35,6 +35,14 @@ func (k *Client) produce(ctx context.Context, topic string, partition int, r kaf
 	return answer.BaseOffset, nil
 }
 
+// Bounds asks for the first offset of a partition, and for the one that its next record will get. It tries once.
+func (k *Client) Bounds(ctx context.Context, topic string, partition int) (first, next int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, k.c.Timeout)
+	defer cancel()
+	first, next, err = k.bounds(ctx, topic, partition)
+	return first, next, k.denied(err, "topic "+topic, "Describe")
+}
+
 // bounds asks for the first offset of a partition, and for the one that the next record will get.
 func (k *Client) bounds(ctx context.Context, topic string, partition int) (first, next int64, err error) {
 	r, err := k.client.ListOffsets(ctx, &kafkago.ListOffsetsRequest{Topics: map[string][]kafkago.OffsetRequest{

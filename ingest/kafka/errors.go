@@ -20,7 +20,7 @@ type RecreatedError struct {
 }
 
 func (e *RecreatedError) Error() string {
-	return fmt.Sprintf("kafka: topic %s was deleted and made anew (its id was %s and is %s): stored offsets are of the old one; events that were not counted before are lost. To go on, use topics of another name (--topics) and a database of their own (--clickhouse)", e.Topic, e.Was, e.Now)
+	return fmt.Sprintf("kafka: topic %s was deleted and made anew (its id was %s and is %s): offsets are of the old one, and what that held and was not counted is gone", e.Topic, e.Was, e.Now)
 }
 
 // Is says that the stream is broken.
@@ -42,6 +42,9 @@ func (e *LostError) Error() string {
 	}
 	return fmt.Sprintf("kafka: partition %d of topic %s begins at offset %d, and was read up to %d only: %d records were deleted before they were counted (retention.ms, retention.bytes)", e.Partition, e.Topic, e.First, e.Offset, e.First-e.Offset)
 }
+
+// Overtaken says that retention did it: what is left begins after what was to be read.
+func (e *LostError) Overtaken() bool { return e.Offset < e.First }
 
 // Is says that the stream is broken.
 func (e *LostError) Is(target error) bool { return target == aggregate.ErrBroken }

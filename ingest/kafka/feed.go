@@ -30,6 +30,12 @@ func Position(offset int64, i, count int) uint64 {
 	return uint64(offset)<<positionBits + uint64(event.MaxFrameCount-count+i)
 }
 
+// StartOf is the position of the record at an offset: nothing of it comes before, and nothing of another one after it.
+func StartOf(offset int64) uint64 { return uint64(offset) << positionBits }
+
+// RecordOf is the offset of the record that a position is in; one that is not in a record is before the one that is returned.
+func RecordOf(position uint64) int64 { return int64(position >> positionBits) }
+
 // PartitionOptions are what a Partition is made of. Client, Topic and Quarantine are needed.
 type PartitionOptions struct {
 	Client *Client
@@ -40,9 +46,6 @@ type PartitionOptions struct {
 	Quarantine *Quarantine
 	// FetchBytes is how much is fetched at once; DefaultFetchBytes if 0.
 	FetchBytes int
-	// AcceptLoss goes on where the partition begins after the position that is wanted, instead of
-	// stopping with a *LostError. It is for a person to decide, once.
-	AcceptLoss bool
 	Logger     *slog.Logger // nil: silent
 }
 
@@ -82,15 +85,15 @@ func (p *Partition) Lag() (records int64, known bool) {
 func (p *Partition) Trim(uint64) error { return nil }
 
 // Open implements aggregate.Source. It asks for nothing yet: what is wrong is Next's error.
-func (p *Partition) Open(from uint64) (aggregate.Feed, error) {
-	f := &feed{p: p, from: from, room: room{most: p.o.FetchBytes}, got: make(chan *chunk), free: make(chan *chunk, chunks)}
+func (p *Partition) Open(from, counted uint64) (aggregate.Feed, error) {
+	f := &feed{p: p, from: from, counted: counted, room: room{most: p.o.FetchBytes}, got: make(chan *chunk), free: make(chan *chunk, chunks)}
 	for range chunks {
 		f.free <- &chunk{}
 	}
-	p.at.Store(int64(from >> positionBits))
+	p.at.Store(RecordOf(from))
 	var ctx context.Context
 	ctx, f.stop = context.WithCancel(context.Background())
-	f.running.Go(func() { f.run(ctx, int64(from>>positionBits)) })
+	f.running.Go(func() { f.run(ctx, RecordOf(from)) })
 	return f, nil
 }
 
@@ -109,6 +112,7 @@ type chunk struct {
 type feed struct {
 	p       *Partition
 	from    uint64 // nothing before is handed out
+	counted uint64 // nothing before is missed
 	room    room
 	got     chan *chunk
 	free    chan *chunk
@@ -244,8 +248,8 @@ func (f *feed) explain(ctx context.Context, err error, offset *int64) error {
 	if same := f.sameTopic(ctx); same != nil {
 		return same
 	}
-	if lost, ok := errors.AsType[*LostError](err); ok && f.p.o.AcceptLoss && lost.Offset < lost.First {
-		f.p.o.Logger.Error("records were deleted before they were counted; going on without them, as told", "from", lost.Offset, "to", lost.First)
+	if lost, ok := errors.AsType[*LostError](err); ok && lost.Offset < lost.First && StartOf(lost.First) <= f.counted {
+		f.p.o.Logger.Warn("records were deleted that are counted, and were to be looked at once more for the classes of later ones", "from", lost.Offset, "to", lost.First)
 		*offset = lost.First
 		return nil
 	}
@@ -328,7 +332,7 @@ func (f *feed) open(r *record) (b aggregate.Batch, ours bool, err error) {
 	if err := f.setAside(r.offset, wholeRecord, r.value, err); err != nil {
 		return b, false, err
 	}
-	b = aggregate.Batch{Offset: uint64(r.offset+1) << positionBits}
+	b = aggregate.Batch{Offset: StartOf(r.offset + 1)}
 	if errors.Is(err, event.ErrFrameBody) {
 		if h, herr := event.ParseFrameHeader(r.value); herr == nil {
 			b.Lost = uint64(h.Count)

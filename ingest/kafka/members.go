@@ -33,8 +33,11 @@ type MembersOptions struct {
 	Topic Topic
 	// Own works on one partition until ctx ends; then it must return within half a minute, or the
 	// partition has a new owner before it has lost the old one. An error before that is an alarm:
-	// the partition stays with this member, and nothing is done with it until the next division.
+	// the partition stays with this member, and nothing is done with it until the next division, or Resume.
 	Own func(ctx context.Context, topic Topic, partition int) error
+	// Resume, if it is set, waits until a partition that Own left with an error can be worked on again; then Own is
+	// called again. False is never. It must return when ctx ends.
+	Resume func(ctx context.Context, partition int, err error) bool
 	// Session is how long a member may be silent before it is taken for dead; DefaultSession if 0.
 	Session time.Duration
 	Logger  *slog.Logger // nil: silent
@@ -145,8 +148,25 @@ func (m *Members) start(gen *kafkago.Generation) {
 
 // own works on a partition until the division ends.
 func (m *Members) own(ctx context.Context, topic Topic, p int) {
+	for {
+		err := m.work(ctx, topic, p)
+		if err == nil || m.o.Resume == nil || !m.o.Resume(ctx, p, err) || ctx.Err() != nil {
+			break
+		}
+		m.o.Logger.Info("a partition is worked on again", "partition", p)
+	}
+	// To return would end the division for all the other partitions.
+	<-ctx.Done()
+	m.mu.Lock()
+	delete(m.alarms, p)
+	m.mu.Unlock()
+}
+
+// work calls Own, and has its error as an alarm until it is called again.
+func (m *Members) work(ctx context.Context, topic Topic, p int) error {
 	m.mu.Lock()
 	m.owned[p] = struct{}{}
+	delete(m.alarms, p)
 	m.mu.Unlock()
 	err := m.o.Own(ctx, topic, p)
 	m.mu.Lock()
@@ -158,11 +178,7 @@ func (m *Members) own(ctx context.Context, topic Topic, p int) {
 	if err != nil {
 		m.o.Logger.Error("a partition is not worked on any more", "partition", p, "error", err)
 	}
-	// To return would end the division for all the other partitions.
-	<-ctx.Done()
-	m.mu.Lock()
-	delete(m.alarms, p)
-	m.mu.Unlock()
+	return err
 }
 
 // Stats may be called at any time.

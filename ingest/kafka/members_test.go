@@ -144,6 +144,61 @@ func TestMemberWithAnAlarm(t *testing.T) {
 	must(t, <-ended)
 }
 
+// TestStoppedPartitionGoesOn: Resume says when Own is called again, and of which alarm; meanwhile it stands in the stats.
+func TestStoppedPartitionGoesOn(t *testing.T) {
+	t.Parallel()
+	k := sharedClient(t)
+	topic := ensure(t, k, EventsTopic(newTopic(t), 1, 0, 0))
+	first, second := errors.New("the first"), errors.New("the second")
+	own, told, again := make(chan error), make(chan error), make(chan bool)
+	m, err := NewMembers(MembersOptions{
+		Client: k, Group: topic.Name, Topic: topic,
+		Own: func(ctx context.Context, _ Topic, _ int) error {
+			select {
+			case err := <-own:
+				return err
+			case <-ctx.Done():
+				return nil
+			}
+		},
+		Resume: func(ctx context.Context, p int, err error) bool {
+			select {
+			case told <- err:
+			case <-ctx.Done():
+				return false
+			}
+			select {
+			case ok := <-again:
+				return ok && p == 0
+			case <-ctx.Done():
+				return false
+			}
+		},
+	})
+	must(t, err)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- m.Run(ctx) }()
+	for _, alarm := range []error{first, second} {
+		own <- alarm
+		if err := <-told; !errors.Is(err, alarm) {
+			t.Errorf("told of %v, want %v", err, alarm)
+		}
+		if st := m.Stats(); !errors.Is(st.Alarms[0], alarm) || len(st.Owned) != 0 {
+			t.Errorf("while it is stopped: %+v", st)
+		}
+		again <- true
+		eventually(t, "it is worked on again", func() bool { st := m.Stats(); return len(st.Alarms) == 0 && slices.Equal(st.Owned, []int{0}) })
+	}
+	own <- first
+	<-told
+	stop() // while it waits
+	must(t, <-ended)
+	if st := m.Stats(); len(st.Alarms) != 0 || len(st.Owned) != 0 {
+		t.Errorf("in the end: %+v", st)
+	}
+}
+
 // TestSleepingOwner: an owner that slept while another took over its partition counts nothing, since the
 // store's offset is not where it left it.
 func TestSleepingOwner(t *testing.T) {

@@ -19,29 +19,43 @@ type remembered struct {
 // Remember compares a topic's id with the one that it had when it was seen first, which the file at path
 // tells and keeps. Another one is a *RecreatedError.
 func Remember(path string, t Topic) error {
-	known := remembered{Version: 1, Topics: map[string]string{}}
-	b, err := os.ReadFile(path)
+	was, err := Remembered(path, t.Name)
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return fmt.Errorf("kafka: the topics' ids: %w", err)
-	default:
-		if err := json.Unmarshal(b, &known); err != nil || known.Version != 1 {
-			return fmt.Errorf("kafka: %s can't be read (version %d): remove it if the topics are the ones that they were: %w", path, known.Version, errors.Join(err, errUnreadable))
-		}
+		return err
+	case was == t.ID:
+		return nil
+	case !was.IsZero():
+		return &RecreatedError{Topic: t.Name, Was: was, Now: t.ID}
 	}
-	if was, ok := known.Topics[t.Name]; ok {
-		if was == t.ID.String() {
-			return nil
-		}
-		id, err := parseTopicID(was)
-		return errors.Join(err, &RecreatedError{Topic: t.Name, Was: id, Now: t.ID})
+	return RememberAnew(path, t)
+}
+
+// Remembered is the id that the file at path tells of a topic; zero if it tells none.
+func Remembered(path, topic string) (TopicID, error) {
+	known, err := readRemembered(path)
+	if err != nil {
+		return TopicID{}, err
+	}
+	was, ok := known.Topics[topic]
+	if !ok {
+		return TopicID{}, nil
+	}
+	return parseTopicID(was)
+}
+
+// RememberAnew has the file at path tell a topic's id, whatever it told before. It may be called while another process
+// reads the file.
+func RememberAnew(path string, t Topic) error {
+	known, err := readRemembered(path)
+	if err != nil {
+		return err
 	}
 	if known.Topics == nil {
 		known.Topics = map[string]string{}
 	}
 	known.Topics[t.Name] = t.ID.String()
-	b, err = json.MarshalIndent(known, "", "  ")
+	b, err := json.MarshalIndent(known, "", "  ")
 	if err != nil {
 		return fmt.Errorf("kafka: the topics' ids: %w", err)
 	}
@@ -49,6 +63,21 @@ func Remember(path string, t Topic) error {
 		return fmt.Errorf("kafka: the topics' ids: %w", err)
 	}
 	return nil
+}
+
+func readRemembered(path string) (remembered, error) {
+	known := remembered{Version: 1}
+	b, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return known, nil
+	case err != nil:
+		return known, fmt.Errorf("kafka: the topics' ids: %w", err)
+	}
+	if err := json.Unmarshal(b, &known); err != nil || known.Version != 1 {
+		return known, fmt.Errorf("kafka: %s can't be read (version %d): remove it if the topics are the ones that they were: %w", path, known.Version, errors.Join(err, errUnreadable))
+	}
+	return known, nil
 }
 
 var errUnreadable = errors.New("no list of topics")

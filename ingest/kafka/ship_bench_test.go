@@ -96,7 +96,7 @@ func BenchmarkFetch(b *testing.B) {
 				must(b, err)
 				part, err := NewPartition(PartitionOptions{Client: k, Topic: topic, Partition: p, Quarantine: q})
 				must(b, err)
-				f, err := part.Open(0)
+				f, err := part.Open(0, 0)
 				must(b, err)
 				for at := uint64(0); at < uint64(end)<<positionBits; {
 					batch, err := f.Next(b.Context())

@@ -145,7 +145,7 @@ func NewShipper(o ShipperOptions) (*Shipper, error) {
 	_, s.doubt = o.Spool.Bounds()
 	s.status.next.Store(s.cur.next)
 	if len(s.cur.counts) > o.Topic.Partitions {
-		return nil, fmt.Errorf("kafka: topic %s has %d partitions, and this spool was shipped to %d: it was made anew, and events may be lost; remove %s and %s to go on", o.Topic.Name, o.Topic.Partitions, len(s.cur.counts), o.Cursor, divisionFile(o.Cursor))
+		return nil, fmt.Errorf("kafka: topic %s has %d partitions, and this spool was shipped to %d: it was made anew, with too few; make it with as many, or more: events have numbers by it that they must keep", o.Topic.Name, o.Topic.Partitions, len(s.cur.counts))
 	}
 	s.setLanes(len(s.cur.counts))
 	return s, nil

@@ -100,6 +100,17 @@ func Flags(fs *pflag.FlagSet, role Role) {
 	fs.Var(&flagValue{kind: "FILE"}, configFlag, "read settings from a YAML file; flags and variables come before it")
 }
 
+// FlagsOf adds flags for some of the settings, by their names, and --config, to fs: of a command that shares them with the roles.
+// Load reads them with no role, so that none is needed.
+func FlagsOf(fs *pflag.FlagSet, names ...string) {
+	for i := range settings {
+		if s := &settings[i]; slices.Contains(names, s.Name) {
+			fs.Var(&flagValue{text: s.Default, kind: s.Kind}, s.Name, s.Doc)
+		}
+	}
+	fs.Var(&flagValue{kind: "FILE"}, configFlag, "read settings from a YAML file; flags and variables come before it")
+}
+
 // flagValue is a flag's text as it was given; the table reads it later, together with the other
 // sources, so that all of them fail in the same words.
 type flagValue struct{ text, kind string }

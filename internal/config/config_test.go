@@ -346,3 +346,23 @@ func FuzzReadYAML(f *testing.F) {
 		}
 	})
 }
+
+// TestFlagsOfACommand: a command takes some of the roles' settings, from where the roles take them, and needs none.
+func TestFlagsOfACommand(t *testing.T) {
+	t.Parallel()
+	fs := pflag.NewFlagSet("", pflag.ContinueOnError)
+	FlagsOf(fs, "kafka", "topics")
+	if fs.Lookup("clickhouse") != nil || fs.Lookup("data") != nil {
+		t.Error("there are flags that nobody asked for")
+	}
+	if err := fs.Parse([]string{"--kafka", "kafka://a:1"}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(fs, []string{"MAILBEACON_TOPICS=other", "MAILBEACON_KAFKA=kafka://b:1", "MAILBEACON_CLICKHOUSE=clickhouse://c/d"}, "")
+	if err != nil || c.Kafka != "kafka://a:1" || c.Topics != "other" || c.ClickHouse != "clickhouse://c/d" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if _, err := Load(fs, []string{"MAILBEACON_TOPICS=/"}, ""); err == nil {
+		t.Error("a wrong setting is taken")
+	}
+}

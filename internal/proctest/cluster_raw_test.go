@@ -10,12 +10,28 @@ import (
 	"time"
 )
 
-// Two requests of Kafka's protocol that the product never makes: it deletes no topic, and writes
+// Requests of Kafka's protocol that the product never makes: it deletes nothing, and writes
 // nothing but what is its own.
 const (
-	produceKey      = 0
-	deleteTopicsKey = 20
+	produceKey       = 0
+	deleteTopicsKey  = 20
+	deleteRecordsKey = 21
 )
+
+// deleteRecords deletes what comes before an offset in a partition.
+func deleteRecords(t *testing.T, addr, name string, partition int, before int64) {
+	t.Helper()
+	b := bin.BigEndian.AppendUint32(nil, 1) // one topic
+	b = appendText(b, name)
+	b = bin.BigEndian.AppendUint32(b, 1) // one partition
+	b = bin.BigEndian.AppendUint32(b, uint32(partition))
+	b = bin.BigEndian.AppendUint64(b, uint64(before))
+	b = bin.BigEndian.AppendUint32(b, 10_000) // milliseconds
+	answer := askKafka(t, addr, deleteRecordsKey, 0, b)
+	if code := int16(bin.BigEndian.Uint16(answer[len(answer)-2:])); code != 0 {
+		t.Fatalf("delete records of partition %d of %s: error %d", partition, name, code)
+	}
+}
 
 // deleteTopic deletes a topic.
 func deleteTopic(t *testing.T, addr, name string) {

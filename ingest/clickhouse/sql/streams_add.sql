@@ -1,0 +1,1 @@
+INSERT INTO streams (number, id, topic, deadline)
