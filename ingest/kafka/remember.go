@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
-	"mailbeacon/internal/datadir"
+	"mailbeacon/internal/slotfile"
 )
 
 // remembered is the file of topics' ids.
@@ -20,12 +18,17 @@ type remembered struct {
 // tells and keeps. Another one is a *RecreatedError.
 func Remember(path string, t Topic) error {
 	known := remembered{Version: 1, Topics: map[string]string{}}
-	b, err := os.ReadFile(path)
+	f, err := slotfile.Open(path)
+	if err != nil {
+		return fmt.Errorf("kafka: the topics' ids: %w", err)
+	}
+	b, err := f.Content()
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, slotfile.ErrDamaged):
+		return fmt.Errorf("kafka: the topics' ids: %w: remove it if the topics are the ones that they were", err)
 	case err != nil:
 		return fmt.Errorf("kafka: the topics' ids: %w", err)
-	default:
+	case len(b) > 0:
 		if err := json.Unmarshal(b, &known); err != nil || known.Version != 1 {
 			return fmt.Errorf("kafka: %s can't be read (version %d): remove it if the topics are the ones that they were: %w", path, known.Version, errors.Join(err, errUnreadable))
 		}
@@ -45,7 +48,7 @@ func Remember(path string, t Topic) error {
 	if err != nil {
 		return fmt.Errorf("kafka: the topics' ids: %w", err)
 	}
-	if err := datadir.WriteFile(path, append(b, '\n'), 0o600); err != nil {
+	if err := f.Write(append(b, '\n')); err != nil {
 		return fmt.Errorf("kafka: the topics' ids: %w", err)
 	}
 	return nil
