@@ -97,14 +97,7 @@ func fillAndHeal(t *testing.T, s *server, l *lane) {
 	defer c.close()
 	ask := func(n int) {
 		t.Helper()
-		for i := range n {
-			kind := i % 2 // open or click
-			status, err := c.get(l.path[kind])
-			if err != nil || status != wantStatus[kind] {
-				t.Fatalf("status %d, %v", status, err)
-			}
-			l.answered[kind]++
-		}
+		l.ask(t, c, n)
 	}
 	ask(100)
 	ballast := fillDisk(t, s.data)
@@ -132,6 +125,19 @@ func fillAndHeal(t *testing.T, s *server, l *lane) {
 	ask(100)
 }
 
+// ask asks for opens and clicks, which must be answered.
+func (l *lane) ask(t *testing.T, c *conn, n int) {
+	t.Helper()
+	for i := range n {
+		kind := i % 2 // open or click
+		status, err := c.get(l.path[kind])
+		if err != nil || status != wantStatus[kind] {
+			t.Fatalf("status %d, %v", status, err)
+		}
+		l.answered[kind]++
+	}
+}
+
 // startOnSmallDisk starts the server with its folder on a file system of its own.
 func startOnSmallDisk(t *testing.T, size int, args ...string) *server {
 	t.Helper()
@@ -153,12 +159,12 @@ func needsMounts(t *testing.T) {
 	}
 }
 
-// runOnSmallDisk is run with the folder on a file system of its own.
-func (s *server) runOnSmallDisk(size int) {
+// runOnSmallDisk is run with the folder on a file system of its own, in which commands of the shell may do something first.
+func (s *server) runOnSmallDisk(size int, first ...string) {
 	s.t.Helper()
 	data := s.data
 	s.cmd = exec.Command("unshare", append([]string{"-rm", "sh", "-c",
-		fmt.Sprintf(`mount -t tmpfs -o size=%d none "$1" && shift && exec "$@"`, size), "sh", data}, s.cmd.Args...)...)
+		fmt.Sprintf(`mount -t tmpfs -o size=%d none "$1" && cd "$1" && shift && %s exec "$@"`, size, strings.Join(append(first, ""), " && ")), "sh", data}, s.cmd.Args...)...)
 	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = environ(), &s.out, &s.out
 	s.run()
 	// The file system is there in the server's eyes only.
