@@ -73,12 +73,12 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return fmt.Errorf("setting listen: %w", err)
 	}
 	defer closeQuietly(public)
-	private, err := listenPrivate(ctx, cfg, dir)
+	private, err := listenPrivate(ctx, cfg, dir, logger)
 	if err != nil {
 		return err
 	}
 	defer closeQuietly(private)
-	if err := datadir.WriteFile(dir.Path(edgeAddrFile), []byte(public.Addr().String()+"\n"), 0o600); err != nil {
+	if err := leavePublic(dir, public.Addr(), logger); err != nil {
 		return err
 	}
 

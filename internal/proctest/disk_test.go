@@ -87,6 +87,39 @@ func TestDiskFull(t *testing.T) {
 	s.stop()
 }
 
+// TestEdgeStartsOnFullDisk: an edge that is restarted while its disk is full serves, and says what it can't do.
+func TestEdgeStartsOnFullDisk(t *testing.T) {
+	needsMounts(t)
+	keyring := filepath.Join(t.TempDir(), "keyring.json")
+	if out, serr, code := mailbeacon(t.Context(), t, "", "keyring", "create", keyring); code != 0 {
+		t.Fatalf("make a keyring: %s%s", out, serr)
+	}
+	s := newRole(t, binary(t), t.TempDir(), "edge", "--listen", "127.0.0.1:0", "--kafka", "kafka://127.0.0.1:1", "--keyring", keyring, "--segment-bytes", "64KiB")
+	s.runOnSmallDisk(3<<20,
+		`{ "$@" & until [ -s edge.addr ]; do sleep 0.05; done; kill -TERM $! && wait $!; }`,
+		`rm edge.addr admin.addr`,
+		`{ dd if=/dev/zero of=ballast bs=4k; echo filled; }`)
+	var public string
+	await(t, "the edge starts again", func() bool {
+		_, second, _ := strings.Cut(s.out.String(), "filled")
+		_, line, started := strings.Cut(second, "msg=ready role=edge edge=")
+		public, _, _ = strings.Cut(line, " ")
+		return started
+	})
+	c, err := dial(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if status, err := c.get("/robots.txt"); err != nil || status != http.StatusOK {
+		t.Errorf("status %d, %v", status, err)
+	}
+	if !strings.Contains(s.out.String(), "the disk is full: the data folder does not tell the address") {
+		t.Errorf("the disk was not full; it said:\n%s", &s.out)
+	}
+	s.stop()
+}
+
 // fillAndHeal fills the server's disk and makes room again, asking all the while.
 func fillAndHeal(t *testing.T, s *server, l *lane) {
 	t.Helper()
