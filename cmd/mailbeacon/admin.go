@@ -107,7 +107,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	}
 	state.consentWriter = state.consentWriter.Archived(store)
 	ledger := consent.NewCopier(state.log, store, logger)
-	private, err := listenPrivate(ctx, cfg, dir)
+	private, err := listenPrivate(ctx, cfg, dir, logger)
 	if err != nil {
 		return err
 	}

@@ -141,15 +141,35 @@ func serveStatus(reg *prometheus.Registry, notReady func() []string) *api.Server
 }
 
 // listenPrivate opens the private side and leaves its address in the data folder.
-func listenPrivate(ctx context.Context, cfg *config.Config, dir *datadir.Dir) (net.Listener, error) {
+func listenPrivate(ctx context.Context, cfg *config.Config, dir *datadir.Dir, logger *slog.Logger) (net.Listener, error) {
 	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", cfg.Admin)
 	if err != nil {
 		return nil, fmt.Errorf("setting admin: %w", err)
 	}
-	if err := client.WriteAddr(dir.Root(), ln.Addr()); err != nil {
+	if err := leavePrivate(dir, ln.Addr(), logger); err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
 	return ln, nil
+}
+
+// leavePrivate leaves the private side's address in the data folder for commands on this machine, and leavePublic the
+// public side's. A full disk keeps nobody from serving: whoever asks must say where.
+func leavePrivate(dir *datadir.Dir, addr net.Addr, logger *slog.Logger) error {
+	left, err := client.WriteAddr(dir.Root(), addr)
+	warnNotLeft(left, err, client.AddrFile, logger)
+	return err
+}
+
+func leavePublic(dir *datadir.Dir, addr net.Addr, logger *slog.Logger) error {
+	left, err := datadir.Hint(dir.Path(edgeAddrFile), []byte(addr.String()+"\n"), 0o600)
+	warnNotLeft(left, err, edgeAddrFile, logger)
+	return err
+}
+
+func warnNotLeft(left bool, err error, name string, logger *slog.Logger) {
+	if !left && err == nil {
+		logger.Warn("the disk is full: the data folder does not tell the address", "file", name)
+	}
 }
 
 // stopStatus ends the private side last of all, so that a stop can be watched.

@@ -157,6 +157,7 @@ func TestCommands(t *testing.T) {
 		{"doctor", "", 0, "ready"},
 		{"spool dump " + b.data + "/spool", "", 0, "segment"},
 		{"spool dump /nowhere", "", 1, "/nowhere"},
+		{"spool dump /nowhere/shipped.cursor", "", 1, "/nowhere"},
 		{"version", "", 0, "mailbeacon"},
 		{"report spring --server http://127.0.0.1:1", "", 1, "no answer"},
 		{"report spring --key wrong", "", 1, ""},

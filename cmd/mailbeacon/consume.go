@@ -70,7 +70,7 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 	defer closing(&err, quarantine.Close)
-	private, err := listenPrivate(ctx, cfg, dir)
+	private, err := listenPrivate(ctx, cfg, dir, logger)
 	if err != nil {
 		return err
 	}

@@ -52,6 +52,10 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 	defer closing(&err, state.close)
+	// The spool may take all the rest of the disk, and what it ships must be noted all the same.
+	if err := kafka.Reserve(dir.Path(cursorFile), dir.Path(topicFile)); err != nil {
+		logger.Warn("events can't be shipped before the disk has room to note how far they were", "error", err)
+	}
 	shipped := kafka.Shipped(dir.Path(cursorFile))
 	events, recovery, err := spool.Open(spool.Options{
 		Dir: dir.Path(spoolFolder), SegmentBytes: cfg.SegmentBytes, Next: shipped, Known: shipped > 0, Logger: logger,
@@ -69,12 +73,12 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return fmt.Errorf("setting listen: %w", err)
 	}
 	defer closeQuietly(public)
-	private, err := listenPrivate(ctx, cfg, dir)
+	private, err := listenPrivate(ctx, cfg, dir, logger)
 	if err != nil {
 		return err
 	}
 	defer closeQuietly(private)
-	if err := datadir.WriteFile(dir.Path(edgeAddrFile), []byte(public.Addr().String()+"\n"), 0o600); err != nil {
+	if err := leavePublic(dir, public.Addr(), logger); err != nil {
 		return err
 	}
 

@@ -17,7 +17,6 @@ import (
 
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/internal/api"
-	"mailbeacon/internal/client"
 	"mailbeacon/internal/config"
 	"mailbeacon/internal/datadir"
 	"mailbeacon/internal/mint"
@@ -112,10 +111,10 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 
-	if err := client.WriteAddr(dir.Root(), private.Addr()); err != nil {
+	if err := leavePrivate(dir, private.Addr(), logger); err != nil {
 		return err
 	}
-	if err := datadir.WriteFile(dir.Path(edgeAddrFile), []byte(public.Addr().String()+"\n"), 0o600); err != nil {
+	if err := leavePublic(dir, public.Addr(), logger); err != nil {
 		return err
 	}
 

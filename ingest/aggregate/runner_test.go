@@ -255,14 +255,29 @@ func TestRunnerIsPrompt(t *testing.T) {
 func TestRunnerStopsWithWhatIsReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rnd, s, store := rand.New(rand.NewPCG(2, 2)), newSpool(), storetest.NewMemory()
+		var came []time.Time // of each 40 events
 		for round := range 30 {
 			o := options(s, store)
 			o.Interval = time.Hour // only the stop commits
 			_, stop := start(t, o)
 			s.append(some(rnd, 40)...)
-			time.Sleep(time.Duration(rnd.IntN(9)) * time.Second)
+			came = append(came, time.Now())
+			pause := time.Duration(rnd.IntN(9)) * time.Second
+			time.Sleep(pause)
 			if err := stop(); err != nil {
 				t.Fatal(round, err)
+			}
+			if pause == 0 {
+				continue // nothing was read
+			}
+			ready := 0
+			for _, at := range came {
+				if came[round].Sub(at) > aggregate.DefaultWindow { // what came last shows that its window is over
+					ready += 40
+				}
+			}
+			if n := total(t, store); n < uint64(ready) || n == uint64(40*len(came)) && ready < 40*len(came) && round > 5 {
+				t.Errorf("round %d: %d events are counted after a stop; of %d, %d were ready", round, n, 40*len(came), ready)
 			}
 		}
 		_, stop := start(t, options(s, store))

@@ -5,20 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io/fs"
 	"log/slog"
-	"os"
 
-	"mailbeacon/internal/datadir"
+	"mailbeacon/internal/slotfile"
 )
 
-// The cursor file; FORMAT.md is its specification.
+// The cursor; FORMAT.md is its specification. It stands in a file of slots, since it must be possible to write it where the
+// disk is full: only what is known to be shipped can be deleted.
 const (
 	cursorVersion = 1
 	cursorHeader  = 40 // up to the counts
 	cursorSum     = 4
-	// maxPartitions bounds what a cursor file may claim.
-	maxPartitions = 1 << 16
+	// maxPartitions is how many a cursor can tell of; it fits its slot.
+	maxPartitions = 4000
 )
 
 var (
@@ -81,58 +80,113 @@ func parseCursor(b []byte) (cursor, error) {
 	return c, nil
 }
 
-func loadCursor(path string) (cursor, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+// readCursor is what a file says.
+func readCursor(f *slotfile.File) (cursor, error) {
+	b, err := f.Content()
+	switch {
+	case errors.Is(err, slotfile.ErrNewer):
+		return cursor{}, fmt.Errorf("kafka: cursor %w", err)
+	case err != nil:
+		return cursor{}, fmt.Errorf("%w: %w", errBadCursor, err)
+	case len(b) == 0:
 		return cursor{}, errNoCursor
 	}
+	return parseCursor(b)
+}
+
+func loadCursor(path string) (cursor, error) {
+	f, err := slotfile.Open(path)
 	if err != nil {
-		return cursor{}, fmt.Errorf("kafka: read the cursor: %w", err)
+		return cursor{}, fmt.Errorf("kafka: the cursor: %w", err)
 	}
-	c, err := parseCursor(b)
+	c, err := readCursor(f)
 	if err != nil {
 		return cursor{}, fmt.Errorf("kafka: cursor %s: %w", path, err)
 	}
 	return c, nil
 }
 
+// cursorFiles are a cursor's file and its division's, which is beside it and of its format. The latter says since which
+// block events are divided among so many partitions, and so that all before is in Kafka. Where the cursor is lost, shipping
+// begins there at the earliest: to divide among more partitions what was shipped before would have it counted twice.
+type cursorFiles struct {
+	cursor, division *slotfile.File
+	path             string
+}
+
+func divisionFile(cursor string) string { return cursor + ".division" }
+
+func openCursorFiles(path string) (f cursorFiles, err error) {
+	f.path = path
+	if f.cursor, err = slotfile.Open(path); err == nil {
+		f.division, err = slotfile.Open(divisionFile(path))
+	}
+	if err != nil {
+		return f, fmt.Errorf("kafka: the cursor: %w", err)
+	}
+	return f, nil
+}
+
+// Reserve takes the room on the disk that a shipper's cursor and the topics' ids will ever need, so that what a full spool
+// holds can be shipped, and deleted, though nothing else can be written. It changes nothing that is there.
+func Reserve(cursor, topics string) error {
+	var failed []error
+	for _, path := range []string{cursor, divisionFile(cursor), topics} {
+		f, err := slotfile.Open(path)
+		if err == nil {
+			err = f.Reserve()
+		}
+		failed = append(failed, err)
+	}
+	if err := errors.Join(failed...); err != nil {
+		return fmt.Errorf("kafka: reserve room: %w", err)
+	}
+	return nil
+}
+
 // save writes the cursor durably.
-func (c *cursor) save(path string) error {
-	if err := datadir.WriteFile(path, c.encode(), 0o600); err != nil {
+func (f *cursorFiles) save(c *cursor) error {
+	if err := f.cursor.Write(c.encode()); err != nil {
 		return fmt.Errorf("kafka: the cursor: %w", err)
 	}
 	return nil
 }
 
-// divisionFile is beside the cursor and of its format. It says since which block events are divided among so many
-// partitions, and so that all before is in Kafka. Where the cursor is lost, shipping begins there at the earliest: to
-// divide among more partitions what was shipped before would have it counted twice.
-func divisionFile(cursor string) string { return cursor + ".division" }
+// saveDivision notes that events are divided among c's partitions since its block.
+func (f *cursorFiles) saveDivision(c *cursor) error {
+	d := cursor{edge: c.edge, epoch: c.epoch, next: c.next - c.next%BlockEvents, counts: make([]uint32, len(c.counts))}
+	if err := f.division.Write(d.encode()); err != nil {
+		return fmt.Errorf("kafka: the cursor's division: %w", err)
+	}
+	return nil
+}
 
-// restoreCursor finds out where to begin in a spool whose first number is first, with a topic of so many partitions.
-func restoreCursor(path string, edge, epoch, first uint64, partitions int, log *slog.Logger) (cursor, error) {
-	ours := func(path string) (c cursor, ok bool, err error) {
-		c, err = loadCursor(path)
+// restore finds out where to begin in a spool whose first number is first, with a topic of so many partitions.
+func (f *cursorFiles) restore(edge, epoch, first uint64, partitions int, log *slog.Logger) (cursor, error) {
+	ours := func(file *slotfile.File, path string) (c cursor, ok bool, err error) {
+		c, err = readCursor(file)
 		switch {
 		case err == nil && c.edge == edge && c.epoch == epoch:
 			return c, true, nil
 		case err == nil:
 			log.Warn("a cursor is of another spool or of an earlier life of this one", "file", path)
 		case errors.Is(err, errBadCursor):
-			if rerr := os.Rename(path, path+".bad"); rerr != nil {
-				return c, false, errors.Join(err, rerr)
+			// It is of no use, and is written over where it is: a disk without room for the copy stops nothing.
+			if kept, kerr := file.SetAside(); kerr != nil {
+				log.Error("a cursor is damaged, and no copy of it is kept", "error", err, "why", kerr)
+			} else {
+				log.Error("a cursor is damaged", "error", err, "kept", kept)
 			}
-			log.Error("a cursor is damaged", "kept", path+".bad")
 		case !errors.Is(err, errNoCursor):
-			return c, false, err
+			return c, false, fmt.Errorf("kafka: cursor %s: %w", path, err)
 		}
 		return c, false, nil
 	}
-	division, divided, err := ours(divisionFile(path))
+	division, divided, err := ours(f.division, divisionFile(f.path))
 	if err != nil {
 		return cursor{}, err
 	}
-	c, ok, err := ours(path)
+	c, ok, err := ours(f.cursor, f.path)
 	if err != nil {
 		return cursor{}, err
 	}
@@ -150,16 +204,13 @@ func restoreCursor(path string, edge, epoch, first uint64, partitions int, log *
 	if !ok {
 		log.Info("there is no cursor; shipping from the first event that may not be in Kafka, which counts nothing twice", "number", c.next, "partitions", len(c.counts))
 	}
+	if err := errors.Join(f.cursor.Reserve(), f.division.Reserve()); err != nil {
+		return c, fmt.Errorf("kafka: the cursor: %w", err)
+	}
 	if !divided || len(division.counts) != len(c.counts) {
-		return c, c.saveDivision(path)
+		return c, f.saveDivision(&c)
 	}
 	return c, nil
-}
-
-// saveDivision notes that events are divided among c's partitions since its block.
-func (c *cursor) saveDivision(path string) error {
-	d := cursor{edge: c.edge, epoch: c.epoch, next: c.next - c.next%BlockEvents, counts: make([]uint32, len(c.counts))}
-	return d.save(divisionFile(path))
 }
 
 // Shipped returns how far the cursor file at path says that a spool was shipped: the spool must

@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 
-	"mailbeacon/internal/datadir"
+	"mailbeacon/internal/slotfile"
 )
 
 // remembered is the file of topics' ids.
@@ -33,7 +31,7 @@ func Remember(path string, t Topic) error {
 
 // Remembered is the id that the file at path tells of a topic; zero if it tells none.
 func Remembered(path, topic string) (TopicID, error) {
-	known, err := readRemembered(path)
+	_, known, err := openRemembered(path)
 	if err != nil {
 		return TopicID{}, err
 	}
@@ -47,7 +45,7 @@ func Remembered(path, topic string) (TopicID, error) {
 // RememberAnew has the file at path tell a topic's id, whatever it told before. It may be called while another process
 // reads the file.
 func RememberAnew(path string, t Topic) error {
-	known, err := readRemembered(path)
+	f, known, err := openRemembered(path)
 	if err != nil {
 		return err
 	}
@@ -59,25 +57,31 @@ func RememberAnew(path string, t Topic) error {
 	if err != nil {
 		return fmt.Errorf("kafka: the topics' ids: %w", err)
 	}
-	if err := datadir.WriteFile(path, append(b, '\n'), 0o600); err != nil {
+	if err := f.Write(append(b, '\n')); err != nil {
 		return fmt.Errorf("kafka: the topics' ids: %w", err)
 	}
 	return nil
 }
 
-func readRemembered(path string) (remembered, error) {
+func openRemembered(path string) (*slotfile.File, remembered, error) {
 	known := remembered{Version: 1}
-	b, err := os.ReadFile(path)
+	f, err := slotfile.Open(path)
+	if err != nil {
+		return nil, known, fmt.Errorf("kafka: the topics' ids: %w", err)
+	}
+	b, err := f.Content()
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return known, nil
+	case errors.Is(err, slotfile.ErrDamaged):
+		return nil, known, fmt.Errorf("kafka: the topics' ids: %w: remove it if the topics are the ones that they were", err)
 	case err != nil:
-		return known, fmt.Errorf("kafka: the topics' ids: %w", err)
+		return nil, known, fmt.Errorf("kafka: the topics' ids: %w", err)
+	case len(b) == 0:
+		return f, known, nil
 	}
 	if err := json.Unmarshal(b, &known); err != nil || known.Version != 1 {
-		return known, fmt.Errorf("kafka: %s can't be read (version %d): remove it if the topics are the ones that they were: %w", path, known.Version, errors.Join(err, errUnreadable))
+		return nil, known, fmt.Errorf("kafka: %s can't be read (version %d): remove it if the topics are the ones that they were: %w", path, known.Version, errors.Join(err, errUnreadable))
 	}
-	return known, nil
+	return f, known, nil
 }
 
 var errUnreadable = errors.New("no list of topics")

@@ -89,6 +89,8 @@ func (o *ShipperOptions) complete() error {
 	switch {
 	case o.Client == nil || o.Topic.Name == "" || o.Topic.ID.IsZero() || o.Topic.Partitions <= 0:
 		return errors.New("kafka: a shipper needs a client and a topic")
+	case o.Topic.Partitions > maxPartitions:
+		return fmt.Errorf("kafka: topic %s has %d partitions, and an edge can ship to at most %d", o.Topic.Name, o.Topic.Partitions, maxPartitions)
 	case o.Spool.Reader == nil || o.Spool.Bounds == nil || o.Spool.Trim == nil || o.Cursor == "":
 		return errors.New("kafka: a shipper needs a spool and a file for its cursor")
 	case o.Consent == nil || o.Fresh == nil:
@@ -120,6 +122,7 @@ func (o *ShipperOptions) complete() error {
 type Shipper struct {
 	o       ShipperOptions
 	cur     cursor
+	files   cursorFiles
 	doubt   uint64 // numbers below may be in Kafka beyond what the cursor says, divided as it says
 	lanes   []lane
 	buf     []event.Event
@@ -131,8 +134,8 @@ type Shipper struct {
 	status  shipStatus
 }
 
-// NewShipper checks the options and reads the cursor. A cursor that is damaged is put aside
-// (name.bad) and shipping starts at the spool's beginning: what is repeated is known as such.
+// NewShipper checks the options and reads the cursor. Of a cursor that is damaged a copy is kept
+// (name.bad), and shipping starts at the spool's beginning: what is repeated is known as such.
 func NewShipper(o ShipperOptions) (*Shipper, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -153,8 +156,11 @@ func NewShipper(o ShipperOptions) (*Shipper, error) {
 
 // restore sets the cursor from its file, or to the spool's beginning.
 func (s *Shipper) restore() (err error) {
+	if s.files, err = openCursorFiles(s.o.Cursor); err != nil {
+		return err
+	}
 	first, _ := s.o.Spool.Bounds()
-	s.cur, err = restoreCursor(s.o.Cursor, s.o.Spool.Edge, s.o.Spool.Epoch, first, s.o.Topic.Partitions, s.o.Logger)
+	s.cur, err = s.files.restore(s.o.Spool.Edge, s.o.Spool.Epoch, first, s.o.Topic.Partitions, s.o.Logger)
 	return err
 }
 
@@ -264,7 +270,7 @@ func (s *Shipper) regroup(ctx context.Context) error {
 	if err := s.o.fail("before division"); err != nil {
 		return err
 	}
-	if err := next.saveDivision(s.o.Cursor); err != nil {
+	if err := s.files.saveDivision(&next); err != nil {
 		return err
 	}
 	if err := s.o.fail("after division"); err != nil {
@@ -378,7 +384,7 @@ func (s *Shipper) save(ctx context.Context) error {
 	if err := s.o.fail("before save"); err != nil {
 		return err
 	}
-	if err := s.cur.save(s.o.Cursor); err != nil {
+	if err := s.files.save(&s.cur); err != nil {
 		return err
 	}
 	s.saved = s.cur.next

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,10 +20,17 @@ func TestLine(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, shared(t), 4)
 	r.fold()
+	must(t, Reserve(r.cursor(), filepath.Join(r.dir, "topics")))
+	reserved := r.cursorFiles()
 	r.append(200_000) // several blocks
 	r.shipAll()
 	r.append(1000)
 	r.shipAll()
+	for i, file := range r.cursorFiles() {
+		if !os.SameFile(file, reserved[i]) || file.Size() != reserved[i].Size() {
+			t.Errorf("%s is another file, or has another size: it would want room on the disk", file.Name())
+		}
+	}
 	r.awaitFolded()
 	r.check()
 	if records, again := r.repeated(); again != 0 {
@@ -31,6 +39,17 @@ func TestLine(t *testing.T) {
 	if first, next := r.spool.Stats().First, r.spool.Stats().Next; first == 0 || first > next/BlockEvents*BlockEvents {
 		t.Errorf("the spool is trimmed up to %d of %d", first, next)
 	}
+}
+
+// cursorFiles are the cursor's and its division's.
+func (r *rig) cursorFiles() (files []os.FileInfo) {
+	r.t.Helper()
+	for _, path := range []string{r.cursor(), divisionFile(r.cursor())} {
+		info, err := os.Stat(path)
+		must(r.t, err)
+		files = append(files, info)
+	}
+	return files
 }
 
 // TestShipperDiesAtEachStep ends the shipper at a random moment before or after a step, again and again. What is

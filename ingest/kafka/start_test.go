@@ -12,7 +12,7 @@ func TestTrimsAtStart(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir() + "/cursor"
 	was := cursor{edge: 1, epoch: 1, next: 3*BlockEvents + 5, counts: make([]uint32, 4)}
-	must(t, was.save(path))
+	saveCursor(t, path, &was)
 	trimmed := make(chan uint64, 1)
 	s, err := NewShipper(ShipperOptions{
 		Client: &Client{}, Topic: Topic{Name: "events", ID: TopicID{1}, Partitions: 4}, Cursor: path,
@@ -35,4 +35,12 @@ func TestTrimsAtStart(t *testing.T) {
 	}
 	stop()
 	must(t, <-ended)
+}
+
+// saveCursor writes a cursor file.
+func saveCursor(t *testing.T, path string, c *cursor) {
+	t.Helper()
+	f, err := openCursorFiles(path)
+	must(t, err)
+	must(t, f.save(c))
 }

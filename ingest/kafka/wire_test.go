@@ -16,6 +16,11 @@ func resum(b []byte) {
 	binary.LittleEndian.PutUint32(b[44:], crc32.Checksum(b[:44], castagnoli))
 }
 
+// resumCursor gives a cursor its sum.
+func resumCursor(b []byte) {
+	binary.LittleEndian.PutUint32(b[len(b)-4:], crc32.Checksum(b[:len(b)-4], castagnoli))
+}
+
 // deleteRequest is DeleteRecords in version 0, which the library does not have.
 type deleteRequest struct {
 	describeRequest
@@ -143,7 +148,7 @@ func TestCursorOfNewerVersion(t *testing.T) {
 		}
 	}
 	b[4] = 2
-	binary.LittleEndian.PutUint32(b[len(b)-4:], crc32.Checksum(b[:len(b)-4], castagnoli))
+	resumCursor(b)
 	if _, err := parseCursor(b); !errors.Is(err, errNewerCursor) {
 		t.Errorf("%v", err)
 	}

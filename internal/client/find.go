@@ -21,18 +21,18 @@ const AddrFile = "admin.addr"
 // defaultServer is where a server listens that was told nothing else.
 const defaultServer = "http://127.0.0.1:8081"
 
-// WriteAddr leaves the address of the private side in the data folder, for Find.
-func WriteAddr(dir string, addr net.Addr) error {
+// WriteAddr leaves the address of the private side in the data folder, for Find. left is false where the disk is full.
+func WriteAddr(dir string, addr net.Addr) (left bool, err error) {
 	ap, err := netip.ParseAddrPort(addr.String())
 	if err != nil {
-		return fmt.Errorf("leave the admin address in the data folder: %w", err)
+		return false, fmt.Errorf("leave the admin address in the data folder: %w", err)
 	}
 	host := ap.Addr().Unmap()
 	if host.IsUnspecified() { // [::] takes IPv4 too, which every machine has
 		host = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
 	line := "http://" + netip.AddrPortFrom(host, ap.Port()).String() + "\n"
-	return datadir.WriteFile(filepath.Join(dir, AddrFile), []byte(line), 0o600)
+	return datadir.Hint(filepath.Join(dir, AddrFile), []byte(line), 0o600)
 }
 
 // Where says which server is meant, as far as it was said. All fields may be empty.

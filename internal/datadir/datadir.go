@@ -3,6 +3,7 @@
 package datadir
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -95,12 +96,14 @@ func (d *Dir) takeLock() error {
 		}
 		return fmt.Errorf("lock data folder %s: %w", d.path, err)
 	}
-	if err := f.Truncate(0); err == nil {
-		_, err = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-		if err != nil {
-			f.Close()
-			return fmt.Errorf("data folder %s can't be written: %w", d.path, err)
-		}
+	// Over what is there, which wants no room of a full disk; then the rest of that goes.
+	n, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	if err == nil {
+		err = f.Truncate(int64(n))
+	}
+	if err != nil {
+		f.Close()
+		return fmt.Errorf("data folder %s can't be written: %w", d.path, err)
 	}
 	d.lock = f
 	return nil
@@ -207,9 +210,26 @@ func WriteFile(path string, content []byte, mode fs.FileMode) error {
 		err = os.Rename(tmp, path)
 	}
 	if err != nil {
+		_ = os.Remove(tmp) // half of it takes room that is wanted; the failure before is the news
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return SyncDir(filepath.Dir(path))
+}
+
+// Hint leaves a small file for others, which the process itself can do without. left is false where the disk has no room for it: then
+// there is none, not even a former one, which may be wrong by now.
+func Hint(path string, content []byte, mode fs.FileMode) (left bool, err error) {
+	if was, err := os.ReadFile(path); err == nil && bytes.Equal(was, content) {
+		return true, nil
+	}
+	err = WriteFile(path, content, mode)
+	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		return err == nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("take %s away: %w", path, err)
+	}
+	return false, nil
 }
 
 // SyncDir makes names created, renamed or removed in a folder durable.

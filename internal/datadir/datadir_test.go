@@ -2,9 +2,11 @@ package datadir
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -157,5 +159,52 @@ func TestWriteFileReplaces(t *testing.T) {
 	}
 	if err := WriteFile(filepath.Join(path, "x"), nil, 0o600); err == nil {
 		t.Error("writing below a file succeeded")
+	}
+}
+
+// TestHint: a disk that is full leaves no hint, and no former one either, but one that is right already.
+func TestHint(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "hint")
+	full := func() {
+		if err := os.Symlink("/dev/full", path+".tmp"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, step := range []struct {
+		full    bool
+		content string
+		left    bool
+		holds   string
+	}{
+		{true, "a", false, ""}, {false, "a", true, "a"}, {true, "a", true, "a"}, {false, "b", true, "b"}, {true, "c", false, ""}, {false, "c", true, "c"},
+	} {
+		_ = os.Remove(path + ".tmp")
+		if step.full {
+			full()
+		}
+		left, err := Hint(path, []byte(step.content), 0o600)
+		b, _ := os.ReadFile(path)
+		if err != nil || left != step.left || string(b) != step.holds {
+			t.Errorf("step %d: left %v, %v, it holds %q, want %v and %q", i, left, err, b, step.left, step.holds)
+		}
+	}
+	if _, err := Hint(filepath.Join(path, "no folder"), nil, 0o600); err == nil {
+		t.Error("a folder that is a file: no error")
+	}
+}
+
+// TestWriteFileLeavesNothing: what could not be written takes no room.
+func TestWriteFileLeavesNothing(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.Symlink("/dev/full", path+".tmp"); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteFile(path, []byte("a"), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Lstat(path + ".tmp"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is still there: %v", err)
 	}
 }

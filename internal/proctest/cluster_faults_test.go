@@ -70,6 +70,7 @@ func TestClusterFaults(t *testing.T) {
 		{"consumers come and go", f.comeAndGo, nil},
 		{"foreign records", f.foreignRecords, nil},
 		{"the disk of an edge is full", f.fullDisk, nil},
+		{"the disk of an edge stays full", f.diskStaysFull, nil},
 	} {
 		for round := range faultRounds(t) {
 			ok := t.Run(fault.name, func(t *testing.T) {

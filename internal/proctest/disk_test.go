@@ -87,6 +87,39 @@ func TestDiskFull(t *testing.T) {
 	s.stop()
 }
 
+// TestEdgeStartsOnFullDisk: an edge that is restarted while its disk is full serves, and says what it can't do.
+func TestEdgeStartsOnFullDisk(t *testing.T) {
+	needsMounts(t)
+	keyring := filepath.Join(t.TempDir(), "keyring.json")
+	if out, serr, code := mailbeacon(t.Context(), t, "", "keyring", "create", keyring); code != 0 {
+		t.Fatalf("make a keyring: %s%s", out, serr)
+	}
+	s := newRole(t, binary(t), t.TempDir(), "edge", "--listen", "127.0.0.1:0", "--kafka", "kafka://127.0.0.1:1", "--keyring", keyring, "--segment-bytes", "64KiB")
+	s.runOnSmallDisk(3<<20,
+		`{ "$@" & until [ -s edge.addr ]; do sleep 0.05; done; kill -TERM $! && wait $!; }`,
+		`rm edge.addr admin.addr`,
+		`{ dd if=/dev/zero of=ballast bs=4k; echo filled; }`)
+	var public string
+	await(t, "the edge starts again", func() bool {
+		_, second, _ := strings.Cut(s.out.String(), "filled")
+		_, line, started := strings.Cut(second, "msg=ready role=edge edge=")
+		public, _, _ = strings.Cut(line, " ")
+		return started
+	})
+	c, err := dial(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if status, err := c.get("/robots.txt"); err != nil || status != http.StatusOK {
+		t.Errorf("status %d, %v", status, err)
+	}
+	if !strings.Contains(s.out.String(), "the disk is full: the data folder does not tell the address") {
+		t.Errorf("the disk was not full; it said:\n%s", &s.out)
+	}
+	s.stop()
+}
+
 // fillAndHeal fills the server's disk and makes room again, asking all the while.
 func fillAndHeal(t *testing.T, s *server, l *lane) {
 	t.Helper()
@@ -97,14 +130,7 @@ func fillAndHeal(t *testing.T, s *server, l *lane) {
 	defer c.close()
 	ask := func(n int) {
 		t.Helper()
-		for i := range n {
-			kind := i % 2 // open or click
-			status, err := c.get(l.path[kind])
-			if err != nil || status != wantStatus[kind] {
-				t.Fatalf("status %d, %v", status, err)
-			}
-			l.answered[kind]++
-		}
+		l.ask(t, c, n)
 	}
 	ask(100)
 	ballast := fillDisk(t, s.data)
@@ -132,6 +158,19 @@ func fillAndHeal(t *testing.T, s *server, l *lane) {
 	ask(100)
 }
 
+// ask asks for opens and clicks, which must be answered.
+func (l *lane) ask(t *testing.T, c *conn, n int) {
+	t.Helper()
+	for i := range n {
+		kind := i % 2 // open or click
+		status, err := c.get(l.path[kind])
+		if err != nil || status != wantStatus[kind] {
+			t.Fatalf("status %d, %v", status, err)
+		}
+		l.answered[kind]++
+	}
+}
+
 // startOnSmallDisk starts the server with its folder on a file system of its own.
 func startOnSmallDisk(t *testing.T, size int, args ...string) *server {
 	t.Helper()
@@ -153,12 +192,12 @@ func needsMounts(t *testing.T) {
 	}
 }
 
-// runOnSmallDisk is run with the folder on a file system of its own.
-func (s *server) runOnSmallDisk(size int) {
+// runOnSmallDisk is run with the folder on a file system of its own, in which commands of the shell may do something first.
+func (s *server) runOnSmallDisk(size int, first ...string) {
 	s.t.Helper()
 	data := s.data
 	s.cmd = exec.Command("unshare", append([]string{"-rm", "sh", "-c",
-		fmt.Sprintf(`mount -t tmpfs -o size=%d none "$1" && shift && exec "$@"`, size), "sh", data}, s.cmd.Args...)...)
+		fmt.Sprintf(`mount -t tmpfs -o size=%d none "$1" && cd "$1" && shift && %s exec "$@"`, size, strings.Join(append(first, ""), " && ")), "sh", data}, s.cmd.Args...)...)
 	s.cmd.Env, s.cmd.Stdout, s.cmd.Stderr = environ(), &s.out, &s.out
 	s.run()
 	// The file system is there in the server's eyes only.

@@ -17,7 +17,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,7 +25,7 @@ import (
 
 	"mailbeacon/internal/consent"
 	"mailbeacon/internal/control"
-	"mailbeacon/internal/datadir"
+	"mailbeacon/internal/slotfile"
 )
 
 // Ledger is where decisions stand.
@@ -59,6 +58,7 @@ type Sender struct {
 
 	sent, failed atomic.Uint64
 	at           atomic.Uint64
+	noted        *slotfile.File // a full disk must not have a message sent again and again
 	mu           sync.Mutex
 	fault        string
 }
@@ -88,12 +88,16 @@ func New(o Options) (*Sender, error) {
 		// What was signed for one address is not for another.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-	b, err := os.ReadFile(o.Progress)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return s, s.done(o.Applied())
-	case err != nil:
+	var err error
+	if s.noted, err = slotfile.Open(o.Progress); err != nil {
 		return nil, fmt.Errorf("webhook: %w", err)
+	}
+	b, err := s.noted.Content()
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("webhook: the position: %w; remove the file to begin with what is decided from now on", err)
+	case b == nil:
+		return s, s.done(o.Applied())
 	}
 	at, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
 	if err != nil {
@@ -143,7 +147,7 @@ func (s *Sender) pass(ctx context.Context) error {
 
 // done notes durably that nothing up to a position has to be sent again.
 func (s *Sender) done(at control.Position) error {
-	if err := datadir.WriteFile(s.o.Progress, fmt.Appendf(nil, "%d\n", at), 0o600); err != nil {
+	if err := s.noted.Write(fmt.Appendf(nil, "%d\n", at)); err != nil {
 		return fmt.Errorf("webhook: note the progress: %w", err)
 	}
 	s.position = at

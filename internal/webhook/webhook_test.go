@@ -279,3 +279,32 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestProgressNeedsNoRoom: were the progress not noted because others filled the disk, the same message would be sent over and over.
+func TestProgressNeedsNoRoom(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "p")
+	s := newSender(t, &ledger{}, &receiver{}, path)
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := range 5 {
+		if err := s.done(control.Position(at * 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	after, err := os.Stat(path)
+	if err != nil || !os.SameFile(before, after) || before.Size() != after.Size() {
+		t.Errorf("it is another file, or has another size: %v", err)
+	}
+	if again := newSender(t, &ledger{}, &receiver{}, path); again.position != 4000 {
+		t.Errorf("it goes on from %d", again.position)
+	}
+	if err := os.WriteFile(path, []byte("17\n"), 0o600); err != nil { // as it was written once
+		t.Fatal(err)
+	}
+	if again := newSender(t, &ledger{}, &receiver{}, path); again.position != 17 {
+		t.Errorf("it goes on from %d", again.position)
+	}
+}

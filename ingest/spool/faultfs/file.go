@@ -74,6 +74,26 @@ func (f *file) Allocate(size int64) error {
 	})
 }
 
+// overrule takes out of the limbo what a later write has put on the disk in the same place: it does not come back.
+func (n *inode) overrule(w write) {
+	end := w.off + int64(len(w.data))
+	var left []write
+	for _, l := range n.limbo {
+		last := l.off + int64(len(l.data))
+		if l.data == nil || last <= w.off || l.off >= end {
+			left = append(left, l)
+			continue
+		}
+		if l.off < w.off {
+			left = append(left, write{off: l.off, data: l.data[:w.off-l.off], size: w.off})
+		}
+		if last > end {
+			left = append(left, write{off: end, data: l.data[end-l.off:], size: l.size})
+		}
+	}
+	n.limbo = left
+}
+
 // Datasync that fails before its effect behaves as badly as real ones do: the data can still be read, counts
 // as clean, and no later sync writes it.
 func (f *file) Datasync() error {
@@ -104,6 +124,7 @@ func (f *file) Datasync() error {
 			f.n.synced = resize(f.n.synced, end)
 		}
 		copy(f.n.synced[w.off:], w.data)
+		f.n.overrule(w)
 	}
 	f.n.writes = nil
 	if fault != nil {

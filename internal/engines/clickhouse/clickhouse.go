@@ -32,7 +32,7 @@ type Options struct {
 	Dir string
 	// Native and HTTP are the addresses to listen on; empty: a free port of 127.0.0.1.
 	Native, HTTP string
-	// Password is that of the users default and reader; the latter may not write.
+	// Password is that of the users default, reader, who may not write, and hostile, whose settings are bad for an insert.
 	Password string
 	// Version is what the front announces instead of the engine's version.
 	Version string

@@ -55,6 +55,9 @@ func (s *Server) startFront(ctx context.Context) error {
 			args = append(args, name, value)
 		}
 	}
+	for _, set := range hostile {
+		args = append(args, "-hostile", set[0]+"="+set[1])
+	}
 	out, in, err := os.Pipe()
 	if err != nil {
 		return err

@@ -29,6 +29,7 @@ type engine struct {
 type user struct {
 	password string
 	readonly bool
+	profile  map[string]string // settings that hold where a statement has none of its own
 }
 
 // newEngine starts the engine on a folder.
@@ -127,13 +128,14 @@ func (e *engine) beginning(username, database string, settings map[string]string
 	if database != "" && database != "default" {
 		first = append(first, "USE "+identifier(database))
 	}
-	if len(settings) > 0 {
+	for _, settings := range []map[string]string{e.users[username].profile, settings} {
 		var set []string
 		for name, value := range settings {
 			set = append(set, identifier(name)+" = "+quote(value))
 		}
-		slices.Sort(set)
-		first = append(first, "SET "+strings.Join(set, ", "))
+		if slices.Sort(set); len(set) > 0 {
+			first = append(first, "SET "+strings.Join(set, ", "))
+		}
 	}
 	if e.users[username].readonly {
 		first = append(first, "SET readonly = 2")

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -32,6 +33,14 @@ func run() error {
 	nativeAddr := flag.String("native", "127.0.0.1:0", "address of the native protocol")
 	httpAddr := flag.String("http", "127.0.0.1:0", "address of HTTP")
 	version := flag.String("version", "", "version to announce instead of the engine's own")
+	hostile := map[string]string{}
+	flag.Func("hostile", "NAME=VALUE, a setting of the user hostile", func(s string) error {
+		name, value, ok := strings.Cut(s, "=")
+		if hostile[name] = value; !ok {
+			return errors.New("no value")
+		}
+		return nil
+	})
 	flag.Parse()
 
 	if err := load(*lib); err != nil {
@@ -46,7 +55,7 @@ func run() error {
 	}
 	// Not flags: what is a flag, every process of the machine can read.
 	password := os.Getenv("FRONT_PASSWORD")
-	e.users = map[string]user{"default": {password: password}, "reader": {password: password, readonly: true}}
+	e.users = map[string]user{"default": {password: password}, "reader": {password: password, readonly: true}, "hostile": {password: password, profile: hostile}}
 	native, err := net.Listen("tcp", *nativeAddr)
 	if err != nil {
 		return err

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package slotfile
+
+func (f systemFile) Datasync() error { return f.Sync() }
