@@ -149,7 +149,7 @@ func (c *counting) own(ctx context.Context, topic kafka.Topic, partition int) er
 	o.Partition = uint32(partition)
 	runner, err := aggregate.NewRunner(aggregate.RunnerOptions{
 		Source: source, Store: c.store, Fold: o, Interval: c.cfg.CommitInterval, StopTimeout: c.cfg.StopTimeout,
-		Fresh: c.state.follower.Fresh, Logger: c.logger,
+		FreshUntil: c.state.follower.FreshUntil, Logger: c.logger,
 	})
 	if err != nil {
 		return err

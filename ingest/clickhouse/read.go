@@ -34,7 +34,7 @@ func (s *Store) Progress(ctx context.Context, partition uint32) (aggregate.Progr
 		return aggregate.Progress{}, s.failed(err, "read the progress of partition %d", partition)
 	}
 	if at.clock != 0 { // the server told something
-		at.offset = p.Offset
+		at.offset, at.known = p.Offset, time.Now()
 		s.remember(partition, at)
 	}
 	return p, nil

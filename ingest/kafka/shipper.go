@@ -242,7 +242,7 @@ func (s *Shipper) round(ctx, hard context.Context, r aggregate.SpoolReader) erro
 	if err := s.send(ctx, hard); err != nil {
 		return err
 	}
-	s.pending = s.pending[n:]
+	s.wait(s.pending[n:])
 	s.moved(n)
 	if time.Since(s.savedT) < s.o.SaveEvery {
 		return nil
@@ -292,13 +292,50 @@ func (s *Shipper) read(ctx context.Context, r aggregate.SpoolReader) error {
 	}
 	if n > 0 || skipped > 0 {
 		s.pass(first)
-		s.pending = s.buf[:n]
+		s.wait(s.buf[:n])
 		return nil
 	}
 	if dirty && limited.Err() != nil && ctx.Err() == nil {
 		return s.save(ctx)
 	}
 	return err
+}
+
+// wait takes events as those that are to be shipped next.
+func (s *Shipper) wait(events []event.Event) {
+	s.pending = events
+	s.status.oldest.Store(cameAt(events, time.Now()))
+}
+
+// cameAt is when the first of some events came that follow each other, in milliseconds, 0 if there are none. Of an event that is
+// suppressed only the hour is kept; it came before what follows it.
+func cameAt(events []event.Event, now time.Time) int64 {
+	if len(events) == 0 {
+		return 0
+	}
+	at := now.UnixMilli()
+	for i := range events {
+		if events[i].Reason == event.Counted {
+			return min(at, events[i].Time)
+		}
+		at = min(at, events[i].Time+time.Hour.Milliseconds())
+	}
+	return at
+}
+
+// OldestAt is when the event came that has a number of the spool, as far as the spool tells, zero where it can't be read.
+func OldestAt(ctx context.Context, s Spool, number uint64) time.Time {
+	r, err := s.Reader(number)
+	if err != nil {
+		return time.Time{}
+	}
+	defer func() { _ = r.Close() }() // it only read
+	some := make([]event.Event, 256)
+	_, n, _, err := r.Next(ctx, some)
+	if err != nil || n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(cameAt(some[:n], time.Now()))
 }
 
 // pass moves over numbers that nobody will see.
