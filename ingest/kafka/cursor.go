@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 
 	"mailbeacon/internal/datadir"
 )
@@ -104,37 +105,73 @@ func (c *cursor) save(path string) error {
 	return nil
 }
 
-// divisionFile is beside the cursor and of its format. It says since which block events are divided among so many
-// partitions, and so that all before is in Kafka. Where the cursor is lost, shipping begins there at the earliest: to
-// divide among more partitions what was shipped before would have it counted twice.
+// divisionFile is beside the cursor and of its format: a cursor that is written when the division changes, and now and then. All before it is in
+// Kafka, and what follows it is divided among its partitions. Where the cursor is lost, shipping begins there at the earliest: numbers
+// would be others, and with more partitions what was shipped before would be counted twice. What comes before it, the spool need not keep.
 func divisionFile(cursor string) string { return cursor + ".division" }
 
-// restoreCursor finds out where to begin in a spool whose first number is first, with a topic of so many partitions.
-func restoreCursor(path string, edge, epoch, first uint64, partitions int, log *slog.Logger) (cursor, error) {
-	ours := func(path string) (c cursor, ok bool, err error) {
-		c, err = loadCursor(path)
-		switch {
-		case err == nil && c.edge == edge && c.epoch == epoch:
-			return c, true, nil
-		case err == nil:
-			log.Warn("a cursor is of another spool or of an earlier life of this one", "file", path)
-		case errors.Is(err, errBadCursor):
-			if rerr := os.Rename(path, path+".bad"); rerr != nil {
-				return c, false, errors.Join(err, rerr)
-			}
-			log.Error("a cursor is damaged", "kept", path+".bad")
-		case !errors.Is(err, errNoCursor):
-			return c, false, err
+// acceptFile is made by a person who wants shipping to begin though both files are lost.
+func acceptFile(cursor string) string { return cursor + ".accept" }
+
+// restoring finds out where to begin.
+type restoring struct {
+	path        string
+	edge, epoch uint64
+	log         *slog.Logger
+	foreign     bool // a file of another spool was there
+}
+
+// load reads a file, if it is there and of this spool.
+func (r *restoring) load(path string) (c cursor, ok bool, err error) {
+	c, err = loadCursor(path)
+	switch {
+	case err == nil && c.edge == r.edge && c.epoch == r.epoch:
+		return c, true, nil
+	case err == nil:
+		r.foreign = true
+		r.log.Warn("a cursor is of another spool or of an earlier life of this one", "file", path)
+	case errors.Is(err, errBadCursor):
+		if rerr := os.Rename(path, path+".bad"); rerr != nil {
+			return c, false, errors.Join(err, rerr)
 		}
-		return c, false, nil
+		r.log.Error("a cursor is damaged", "kept", path+".bad")
+	case !errors.Is(err, errNoCursor):
+		return c, false, err
 	}
-	division, divided, err := ours(divisionFile(path))
-	if err != nil {
-		return cursor{}, err
+	return c, false, nil
+}
+
+// certain refuses to begin within a block of which nobody knows any more what was shipped: those that follow would get numbers that
+// others had, and would be taken for them.
+func (r *restoring) certain(first uint64) error {
+	if r.foreign || first%BlockEvents == 0 {
+		return nil
 	}
-	c, ok, err := ours(path)
+	accept := acceptFile(r.path)
+	err := os.Remove(accept)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("kafka: %s and %s are both lost: of up to %d events that wait in the spool nobody can say whether they were counted; put one of the files back. "+
+			"To ship all the same, which counts nothing twice and may leave out that many, make an empty file %s", r.path, divisionFile(r.path), BlockEvents-first%BlockEvents, accept)
+	}
+	return err
+}
+
+// restoreCursor finds out where to begin in a spool whose first number is first, with a topic of so many partitions. noted is
+// what the division's file says.
+func restoreCursor(path string, edge, epoch, first uint64, partitions int, log *slog.Logger) (c cursor, noted uint64, err error) {
+	r := &restoring{path: path, edge: edge, epoch: epoch, log: log}
+	division, divided, err := r.load(divisionFile(path))
 	if err != nil {
-		return cursor{}, err
+		return cursor{}, 0, err
+	}
+	c, ok, err := r.load(path)
+	if err != nil {
+		return cursor{}, 0, err
+	}
+	if !ok && !divided {
+		if err := r.certain(first); err != nil {
+			return cursor{}, 0, err
+		}
 	}
 	if !ok {
 		if divided {
@@ -143,28 +180,25 @@ func restoreCursor(path string, edge, epoch, first uint64, partitions int, log *
 		c = cursor{edge: edge, epoch: epoch, next: first, counts: make([]uint32, partitions)}
 	}
 	if divided && c.next <= division.next {
-		// No cursor of this division was saved, and by it events may have been shipped already. It begins with a block,
-		// of which nothing is counted yet.
+		// No cursor was saved since, and events may have been shipped by this division already.
 		c = division
+		c.counts = slices.Clone(division.counts)
 	}
 	if !ok {
 		log.Info("there is no cursor; shipping from the first event that may not be in Kafka, which counts nothing twice", "number", c.next, "partitions", len(c.counts))
 	}
 	if !divided || len(division.counts) != len(c.counts) {
-		return c, c.saveDivision(path)
+		return c, c.next, c.saveDivision(path)
 	}
-	return c, nil
+	return c, division.next, nil
 }
 
-// saveDivision notes that events are divided among c's partitions since its block.
-func (c *cursor) saveDivision(path string) error {
-	d := cursor{edge: c.edge, epoch: c.epoch, next: c.next - c.next%BlockEvents, counts: make([]uint32, len(c.counts))}
-	return d.save(divisionFile(path))
-}
+// saveDivision writes the cursor as the division.
+func (c *cursor) saveDivision(path string) error { return c.save(divisionFile(path)) }
 
 // Shipped returns how far the cursor file at path says that a spool was shipped: the spool must
-// never give a number below to a new event (spool.Options.Next). Without a cursor it is where the events
-// were last divided anew, and 0 where nobody knows.
+// never give a number below to a new event (spool.Options.Next). Without a cursor it is what the division's file says, and 0
+// where nobody knows.
 func Shipped(path string) uint64 {
 	c, err := loadCursor(path)
 	if err != nil {
