@@ -33,9 +33,9 @@ func newSpoolFillCommand(c *cli) *cobra.Command {
 		Use: "fill DIR", Hidden: true, Args: cobra.ExactArgs(1),
 		Short: "Write made-up events into a spool that was never used, for load tests",
 		Long: `Write made-up events into a spool that was never used, for load tests. The spool is the folder "spool" of a data
-folder, which serve or an edge makes: start it once and stop it, fill its spool, and start it again.`,
-		Example: "  mailbeacon edge --data edge --kafka kafka://localhost:9092 --keyring keyring.json  # and stop it\n" +
-			"  mailbeacon spool fill edge/spool --events 50000000 --campaign 472214 --campaigns 1000",
+folder, which serve or an edge makes: start it once (for the example, mailbeacon edge --data edge ...) and stop it,
+fill its spool, and start it again.`,
+		Example: "  mailbeacon spool fill edge/spool --events 50000000 --campaign 472214 --campaigns 1000",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if _, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("there is no folder %s: start what the spool is to belong to once, mailbeacon edge or serve, and stop it. It refuses a folder that it did not make", args[0])
