@@ -221,9 +221,11 @@ func (f *feed) fill(ctx context.Context, c *chunk, offset *int64) error {
 		c.bytes = append(c.bytes, r.value...)
 		c.records = append(c.records, record{offset: r.offset, value: c.bytes[start:len(c.bytes):len(c.bytes)]})
 	}
-	next := got.behind()
+	next := *offset
 	if len(c.records) > 0 {
 		next = c.records[len(c.records)-1].offset + 1
+	} else if next, err = o.Client.behind(ctx, got); err != nil {
+		return err
 	}
 	if next > *offset {
 		// Asked after the fetch: what came before was of the topic that is there now.
