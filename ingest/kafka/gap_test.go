@@ -104,11 +104,12 @@ func TestManyForeignRecords(t *testing.T) {
 			}
 		})
 	}
-	if n := wait(); n > 20 {
+	// As a context's end comes nearer, fetches become shorter, and more.
+	if n := wait(); n > foreign/4 {
 		t.Errorf("%d fetches behind %d records", n, foreign)
 	}
 	before := log.Foreign()
-	if n := wait(); n > 5 {
+	if n := wait(); n > foreign/4 {
 		t.Errorf("%d fetches to wait again", n)
 	}
 	if again := log.Foreign() - before; again > 0 {
