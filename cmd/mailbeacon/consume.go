@@ -214,7 +214,7 @@ func (c *counting) notReady() []string {
 	if !c.state.follower.Fresh() {
 		reasons = append(reasons, c.state.stale("nothing is counted"))
 	}
-	reasons = append(reasons, c.notMember()...)
+	reasons = append(reasons, notMember(c.cfg, c.members.Stats(), time.Now())...)
 	c.each(func(p int, o *ownership) {
 		if since, err := o.runner.Stuck(countPatience); err != nil {
 			reasons = append(reasons, fmt.Sprintf("nothing of partition %d is counted since %s: %v", p, since.UTC().Format(time.RFC3339), err))
@@ -227,8 +227,7 @@ func (c *counting) notReady() []string {
 }
 
 // notMember says whether the group gives this consumer anything to count: none of its partitions is an answer, too.
-func (c *counting) notMember() []string {
-	m := c.members.Stats()
+func notMember(cfg *config.Config, m kafka.MembersStats, now time.Time) []string {
 	var reasons []string
 	why := ""
 	if m.Err != nil {
@@ -236,9 +235,9 @@ func (c *counting) notMember() []string {
 	}
 	switch {
 	case m.Generation == 0:
-		reasons = append(reasons, fmt.Sprintf("the group %s was not joined yet%s", c.cfg.Group, why))
-	case !m.Out.IsZero() && time.Since(m.Out) > kafka.DefaultSession:
-		reasons = append(reasons, fmt.Sprintf("out of the group %s since %s%s", c.cfg.Group, m.Out.UTC().Format(time.RFC3339), why))
+		reasons = append(reasons, fmt.Sprintf("the group %s was not joined yet%s", cfg.Group, why))
+	case !m.Out.IsZero() && now.Sub(m.Out) > kafka.DefaultSession:
+		reasons = append(reasons, fmt.Sprintf("out of the group %s since %s%s", cfg.Group, m.Out.UTC().Format(time.RFC3339), why))
 	}
 	for _, p := range slices.Sorted(maps.Keys(m.Alarms)) {
 		reasons = append(reasons, fmt.Sprintf("partition %d is stopped: %v", p, m.Alarms[p]))

@@ -171,8 +171,8 @@ type owner struct {
 	// What waits for its commit was folded while FreshUntil held all along, as of known; or else it is outdated.
 	known    time.Time
 	outdated bool
-	retry   backoff
-	retryAt time.Time
+	retry    backoff
+	retryAt  time.Time
 }
 
 // step reads once, or commits what is due, or waits.

@@ -75,7 +75,7 @@ func newAggregateRows(n int) *aggregateRows {
 	all := &aggregateRows{
 		row: make([]int8, 0, n), scope: make([]uint32, n), link: make([]uint16, n),
 		kind: s(0)[:n], class: s(1)[:n], reason: s(2)[:n], client: s(3)[:n],
-		hour: make([]uint32, n),
+		hour:   make([]uint32, n),
 		number: w(0), epoch: w(1), offset: w(2), commitID: w(3), context: w(4), next: w(5), until: w(6), n: w(7),
 		hashes: make([][]uint64, n),
 	}

@@ -221,7 +221,7 @@ func (f *feed) fill(ctx context.Context, c *chunk, offset *int64) error {
 		c.bytes = append(c.bytes, r.value...)
 		c.records = append(c.records, record{offset: r.offset, value: c.bytes[start:len(c.bytes):len(c.bytes)]})
 	}
-	next := *offset
+	var next int64
 	if len(c.records) > 0 {
 		next = c.records[len(c.records)-1].offset + 1
 	} else if next, err = o.Client.behind(ctx, got); err != nil {
