@@ -34,8 +34,11 @@ type service struct {
 	StopGrace   string                                `yaml:"stop_grace_period"`
 	DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
 	Healthcheck struct {
-		Test    []string
-		Disable bool
+		Test              []string
+		Disable           bool
+		Interval, Timeout string
+		Retries           int
+		StartPeriod       string `yaml:"start_period"`
 	}
 	Deploy struct {
 		Resources struct{ Limits map[string]string }
@@ -115,9 +118,34 @@ func TestComposeCommands(t *testing.T) {
 		} else {
 			checkCommand(t, name, s.Healthcheck.Test[2:])
 		}
+		s.checkHealthTimes(t, name)
 	}
 	if want := map[config.Role]int{config.Admin: 1, config.Edge: 2, config.Consume: 2}; !maps.Equal(ran, want) {
 		t.Errorf("there are %v, want %v", ran, want)
+	}
+}
+
+// checkHealthTimes holds a role's health check to what the role needs: mailbeacon ready gives up after 5 s, and a consumer may wait for
+// the session of one that was killed, and half a minute more for the others to give up their partitions.
+func (s *service) checkHealthTimes(t *testing.T, name string) {
+	t.Helper()
+	times := map[string]time.Duration{}
+	for what, text := range map[string]string{"interval": s.Healthcheck.Interval, "timeout": s.Healthcheck.Timeout, "start_period": s.Healthcheck.StartPeriod} {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			t.Errorf("%s: health check: %s: %v", name, what, err)
+		}
+		times[what] = d
+	}
+	if times["timeout"] <= 5*time.Second {
+		t.Errorf("%s: the health check ends after %v, before it can say why the role is not ready", name, times["timeout"])
+	}
+	if least := kafka.DefaultSession + 30*time.Second; times["start_period"] < least {
+		t.Errorf("%s: unhealthy %v after its start, and a consumer may need %v to join its group", name, times["start_period"], least)
+	}
+	// A division of partitions is no fault.
+	if n := time.Duration(s.Healthcheck.Retries); n < 2 || n*times["interval"] > 30*time.Second {
+		t.Errorf("%s: unhealthy after %d times %v", name, n, times["interval"])
 	}
 }
 

@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -39,7 +36,8 @@ func roleCommand(role config.Role, short, long, example string, run func(context
 		Long: long + `
 
 Each setting can also be a variable (MAILBEACON_KAFKA for --kafka, where no list of processes shows a
-password) or a key in the YAML file that --config names.`,
+password) or a key in the YAML file that --config names. SIGTERM or SIGINT stops it in order, within a bound
+(--stop-timeout); a second one ends it at once.`,
 	}
 	config.Flags(cmd.Flags(), role)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -47,8 +45,8 @@ password) or a key in the YAML file that --config names.`,
 		if err != nil {
 			return usage(err)
 		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
+		ctx, release := untilTold(cmd.Context(), cmd.ErrOrStderr())
+		defer release()
 		return run(ctx, cfg)
 	}
 	return cmd

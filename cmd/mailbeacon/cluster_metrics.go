@@ -31,6 +31,8 @@ func measureShipping(reg *prometheus.Registry, s *shipping) {
 	reg.MustRegister(
 		gauge("ship_next", "Number of the first event that is not known to be in Kafka.", nil, one(func() uint64 { return s.stats().Next })),
 		gauge("ship_waiting_events", "Events in the spool that are not known to be in Kafka.", nil, one(s.left)),
+		gauge("ship_oldest_event_age_seconds", "Age of the oldest event that is not known to be in Kafka; 0 where there is none.", nil,
+			one(func() float64 { return s.oldestAge().Seconds() })),
 		counter("ship_events_total", "Events that Kafka acknowledged.", nil, one(func() uint64 { return s.stats().Shipped })),
 		counter("ship_retries_total", "Tries to ship that failed.", nil, one(func() uint64 { return s.stats().Retries })),
 		counter("ship_held_total", "Times that shipping waited for fresh knowledge of consent.", nil, one(func() uint64 { return s.stats().Held })),
@@ -72,6 +74,11 @@ func measureCounting(reg *prometheus.Registry, c *counting) {
 			each(func(s aggregate.Stats, _ *ownership) float64 { return float64(s.Retries) })),
 		counter("fold_restarts_total", "Times that folding began anew from the stored progress.", partition,
 			each(func(s aggregate.Stats, _ *ownership) float64 { return float64(s.Restarts) })),
+		suppressed(partition, func(emit func(reasons []uint64, labels ...string)) {
+			c.each(func(p int, o *ownership) { emit(o.runner.Stats().Reasons, strconv.Itoa(p)) })
+		}),
+		counter("fold_lost_total", "Events of the topic that could not be read any more.", partition,
+			each(func(s aggregate.Stats, _ *ownership) float64 { return float64(s.Lost) })),
 		gauge("fold_faulty", "1 while something keeps events of the partition from being counted, else 0.", partition,
 			each(func(_ aggregate.Stats, o *ownership) float64 {
 				if _, err := o.runner.Fault(); err != nil {

@@ -78,7 +78,7 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 
 	count := &counting{cfg: cfg, brokers: brokers, store: store, stream: stream.Number, state: state, quarantine: quarantine, room: roomOf(cfg), logger: logger, owned: map[int]*ownership{}}
 	count.members, err = kafka.NewMembers(kafka.MembersOptions{
-		Client: brokers, Group: cfg.Group, Topic: topic, Own: count.own, Resume: count.resume, Logger: logger,
+		Client: brokers, Group: cfg.Group, Topic: topic, Divided: count.divided, Own: count.own, Resume: count.resume, Logger: logger,
 	})
 	if err != nil {
 		return err
@@ -117,6 +117,15 @@ func openStore(ctx context.Context, cfg *config.Config, partitions int) (*clickh
 	return clickhouse.Open(ctx, o)
 }
 
+// checkRate is what openStore asks of the commits of so many partitions.
+func checkRate(cfg *config.Config, partitions int) error {
+	o, err := clickhouse.Parse(cfg.ClickHouse)
+	if err != nil {
+		return err
+	}
+	return o.CheckRate(partitions, cfg.CommitInterval)
+}
+
 // counting is the partitions that this consumer owns.
 type counting struct {
 	cfg        *config.Config
@@ -139,6 +148,12 @@ type ownership struct {
 	runner *aggregate.Runner
 }
 
+// divided looks, when the topic has got more partitions, whether the store can still take what all of them commit.
+func (c *counting) divided(topic kafka.Topic) error {
+	c.logger.Info("the topic has more partitions", "partitions", topic.Partitions)
+	return checkRate(c.cfg, topic.Partitions)
+}
+
 // own counts one partition until ctx ends. An error says what can be done about it.
 func (c *counting) own(ctx context.Context, topic kafka.Topic, partition int) error {
 	known, err := aggregate.PartitionOf(c.stream, partition)
@@ -155,7 +170,7 @@ func (c *counting) own(ctx context.Context, topic kafka.Topic, partition int) er
 	o.Partition = known
 	runner, err := aggregate.NewRunner(aggregate.RunnerOptions{
 		Source: source, Store: c.store, Fold: o, Interval: c.cfg.CommitInterval, StopTimeout: c.cfg.StopTimeout,
-		Fresh: c.state.follower.Fresh, Logger: c.logger,
+		FreshUntil: c.state.follower.FreshUntil, Logger: c.logger,
 	})
 	if err != nil {
 		return err
@@ -195,23 +210,43 @@ func (c *counting) wait(most time.Duration) {
 	}
 }
 
+// countPatience is how long a partition may stand still before this consumer is not ready. No traffic is kept away by that, so
+// it may be said soon.
+const countPatience = 8 * time.Second
+
 // notReady says what keeps this consumer from counting.
 func (c *counting) notReady() []string {
 	var reasons []string
 	if !c.state.follower.Fresh() {
 		reasons = append(reasons, c.state.stale("nothing is counted"))
 	}
-	m := c.members.Stats()
+	reasons = append(reasons, notMember(c.cfg, c.members.Stats(), time.Now())...)
+	c.each(func(p int, o *ownership) {
+		if since, err := o.runner.Stuck(countPatience); err != nil {
+			reasons = append(reasons, fmt.Sprintf("nothing of partition %d is counted since %s: %v", p, since.UTC().Format(time.RFC3339), err))
+		}
+		if silent := o.source.Unanswered(); silent > countPatience {
+			reasons = append(reasons, fmt.Sprintf("Kafka has not answered for %s when it was asked for partition %d", silent.Round(time.Second), p))
+		}
+	})
+	return reasons
+}
+
+// notMember says whether the group gives this consumer anything to count: none of its partitions is an answer, too.
+func notMember(cfg *config.Config, m kafka.MembersStats, now time.Time) []string {
+	var reasons []string
+	why := ""
 	if m.Err != nil {
-		reasons = append(reasons, fmt.Sprintf("the group %s can't be joined: %v", c.cfg.Group, m.Err))
+		why = fmt.Sprintf(": %v", m.Err)
+	}
+	switch {
+	case m.Generation == 0:
+		reasons = append(reasons, fmt.Sprintf("the group %s was not joined yet%s", cfg.Group, why))
+	case !m.Out.IsZero() && now.Sub(m.Out) > kafka.DefaultSession:
+		reasons = append(reasons, fmt.Sprintf("out of the group %s since %s%s", cfg.Group, m.Out.UTC().Format(time.RFC3339), why))
 	}
 	for _, p := range slices.Sorted(maps.Keys(m.Alarms)) {
 		reasons = append(reasons, fmt.Sprintf("partition %d is stopped: %v", p, m.Alarms[p]))
 	}
-	c.each(func(p int, o *ownership) {
-		if since, err := o.runner.Fault(); err != nil && time.Since(since) > foldPatience {
-			reasons = append(reasons, fmt.Sprintf("nothing of partition %d is counted since %s: %v", p, since.UTC().Format(time.RFC3339), err))
-		}
-	})
 	return reasons
 }

@@ -139,6 +139,13 @@ type shipping struct {
 	shipper atomic.Pointer[kafka.Shipper]
 	mu      sync.Mutex
 	err     error // why there is no shipper
+	oldest  came  // while there is none
+}
+
+// came is when the event with a number came.
+type came struct {
+	number uint64
+	at     time.Time
 }
 
 // run finds the topic, however long that takes, and ships until ctx ends. A topic that is not the one that
@@ -208,6 +215,37 @@ func (s *shipping) left() uint64 {
 		return 0
 	}
 	return next - shipped
+}
+
+// oldestAge is how old the oldest event is that is not known to be in Kafka, 0 where there is none.
+func (s *shipping) oldestAge() time.Duration {
+	if s.left() == 0 {
+		return 0
+	}
+	at := s.stats().Oldest
+	if at.IsZero() {
+		at = s.oldestInSpool()
+	}
+	if at.IsZero() { // it is acknowledged by now, or only just there
+		return 0
+	}
+	return max(time.Since(at), 0)
+}
+
+// oldestInSpool is when the oldest event came, where there is no shipper that knows. It reads the spool once for each.
+func (s *shipping) oldestInSpool() time.Time {
+	if s.shipper.Load() != nil {
+		return time.Time{}
+	}
+	next := s.stats().Next
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.oldest.number != next || s.oldest.at.IsZero() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		s.oldest = came{next, kafka.OldestAt(ctx, kafka.OfSpool(s.spool), max(next, s.spool.Stats().First))}
+	}
+	return s.oldest.at
 }
 
 // drain waits until everything is shipped, as long as that works, or ctx ends.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"runtime"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -167,6 +168,7 @@ func measureFold(reg *prometheus.Registry, r *aggregate.Runner) {
 		counter("fold_retries_total", "Commits that had to be tried again.", nil, one(func() uint64 { return r.Stats().Retries })),
 		counter("fold_restarts_total", "Times that folding began anew from the stored progress.", nil,
 			one(func() uint64 { return r.Stats().Restarts })),
+		suppressed(nil, func(emit func(reasons []uint64, labels ...string)) { emit(r.Stats().Reasons) }),
 		counter("fold_lost_total", "Events that could not be read from the spool any more.", nil,
 			one(func() uint64 { return r.Stats().Lost })),
 		gauge("fold_faulty", "1 while something keeps events from being counted, else 0.", nil, one(func() int {
@@ -177,3 +179,22 @@ func measureFold(reg *prometheus.Registry, r *aggregate.Runner) {
 		})),
 	)
 }
+
+// suppressed is the family of events that stand under a reason, of folds that may have labels.
+func suppressed(labels []string, each func(emit func(reasons []uint64, labels ...string))) measured {
+	return counter("fold_suppressed_total", "Events that stand under a reason instead of being counted, by it.", append(slices.Clone(labels), "reason"),
+		func(emit func(float64, ...string)) {
+			each(func(reasons []uint64, labels ...string) {
+				for r, n := range reasons {
+					if reason := event.Reason(r); n > 0 || slices.Contains(suppressing, reason) {
+						if reason != event.Counted {
+							emit(float64(n), append(slices.Clone(labels), reason.String())...)
+						}
+					}
+				}
+			})
+		})
+}
+
+// suppressing are the reasons that our own edges and folds give; they are there from the beginning.
+var suppressing = []event.Reason{event.OptedOut, event.PlainText, event.GPC, event.NoBasis, event.UnknownCampaign}

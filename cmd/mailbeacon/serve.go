@@ -8,8 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -31,7 +29,8 @@ func newServeCommand(c *cli) *cobra.Command {
 the fold into SQLite, and the private admin API. All of its data is in one folder.
 
 Each setting can also be a variable (MAILBEACON_PUBLIC_URL for --public-url) or a key in the YAML file
-that --config names; a flag comes before a variable, and that before the file.`,
+that --config names; a flag comes before a variable, and that before the file. SIGTERM or SIGINT stops it
+in order, within a bound (--stop-timeout); a second one ends it at once.`,
 		Example: "  mailbeacon serve\n  mailbeacon serve --data /var/lib/mailbeacon --public-url https://t.example.com",
 		Args:    cobra.NoArgs,
 	}
@@ -41,8 +40,8 @@ that --config names; a flag comes before a variable, and that before the file.`,
 		if err != nil {
 			return usage(err)
 		}
-		ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
+		ctx, release := untilTold(cmd.Context(), cmd.ErrOrStderr())
+		defer release()
 		return serve(ctx, c, cfg)
 	}
 	return cmd

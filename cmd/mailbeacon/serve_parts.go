@@ -362,7 +362,7 @@ func notReady(state *state, events *events, fold *fold) []string {
 	if state.follower.Stats().LogFailing {
 		reasons = append(reasons, "the control log can't be read")
 	}
-	if since, err := fold.runner.Fault(); err != nil && time.Since(since) > foldPatience {
+	if since, err := fold.runner.Stuck(foldPatience); err != nil {
 		reasons = append(reasons, fmt.Sprintf("nothing is counted since %s: %v", since.UTC().Format(time.RFC3339), err))
 	}
 	return reasons

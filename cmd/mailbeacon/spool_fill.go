@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,9 +31,15 @@ func newSpoolFillCommand(c *cli) *cobra.Command {
 	var f filling
 	cmd := &cobra.Command{
 		Use: "fill DIR", Hidden: true, Args: cobra.ExactArgs(1),
-		Short:   "Write made-up events into a spool that was never used, for load tests",
+		Short: "Write made-up events into a spool that was never used, for load tests",
+		Long: `Write made-up events into a spool that was never used, for load tests. The spool is the folder "spool" of a data
+folder, which serve or an edge makes: start it once (for the example, mailbeacon edge --data edge ...) and stop it,
+fill its spool, and start it again.`,
 		Example: "  mailbeacon spool fill edge/spool --events 50000000 --campaign 472214 --campaigns 1000",
 		RunE: func(_ *cobra.Command, args []string) error {
+			if _, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("there is no folder %s: start what the spool is to belong to once, mailbeacon edge or serve, and stop it. It refuses a folder that it did not make", args[0])
+			}
 			if f.campaign == 0 || f.campaigns == 0 || f.people < 1 || f.links < 1 {
 				return usage(errors.New("--campaign, --campaigns, --people and --links must be at least 1"))
 			}

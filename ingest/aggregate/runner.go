@@ -33,9 +33,10 @@ type RunnerOptions struct {
 	Interval time.Duration
 	// MaxCommit is how many events make a commit due before; DefaultMaxCommit if 0.
 	MaxCommit int
-	// Fresh says whether Fold's Consent and Campaigns know of all changes; nil is always. While it is
-	// false nothing is read and nothing is counted.
-	Fresh func() bool
+	// FreshUntil is up to when Fold's Consent and Campaigns are taken to know of all changes; nil is for ever. Once
+	// that is past nothing is read, nothing is sent to the store, and the store takes nothing that was sent (Commit.Until). What
+	// was folded before is folded anew afterwards, since who is in it may have refused meanwhile.
+	FreshUntil func() time.Time
 	// StopTimeout is how long the last commit may take once Run is told to stop; 10 s if 0.
 	StopTimeout time.Duration
 	// Committed is told of each commit, if it is set: how many events, and how long it took.
@@ -78,11 +79,17 @@ func NewRunner(o RunnerOptions) (*Runner, error) {
 	if stream > 0 {
 		o.Logger = o.Logger.With("stream", stream)
 	}
-	return &Runner{o: o}, nil
+	r := &Runner{o: o}
+	r.status.reasons = none()
+	return r, nil
 }
 
-// errRestart: the store stands somewhere else than the fold thinks.
-var errRestart = errors.New("the stored progress is another than expected")
+var (
+	// errRestart: the store stands somewhere else than the fold thinks.
+	errRestart = errors.New("the stored progress is another than expected")
+	// errOutdated: what is folded and not stored is from before a time in which somebody may have refused.
+	errOutdated = errors.New("it is not known who refused since the events were folded")
+)
 
 // Run works until ctx ends, and then commits what is ready. Faults of the source and the store are
 // logged and outlasted. It returns nil, or why the last commit failed; that is no loss, the next
@@ -97,11 +104,11 @@ func (r *Runner) Run(ctx context.Context) error {
 		start := time.Now()
 		err := r.own(ctx, hard)
 		if err == nil || ctx.Err() != nil {
-			r.status.fault(nil)
+			r.status.calm()
 			return err
 		}
 		if errors.Is(err, ErrBroken) {
-			r.status.fault(err)
+			r.status.failed(reading, err)
 			r.o.Logger.Error("the stream is broken; nothing of this partition is counted until a person decides", "error", err)
 			return err
 		}
@@ -109,7 +116,6 @@ func (r *Runner) Run(ctx context.Context) error {
 			retry = backoff{}
 		}
 		r.status.restarts.Add(1)
-		r.status.fault(err)
 		r.o.Logger.Warn("folding starts anew from the stored progress", "error", err)
 		sleep(ctx, retry.next())
 	}
@@ -122,10 +128,13 @@ func (r *Runner) own(ctx, hard context.Context) error {
 	if err != nil {
 		return stopped(ctx, err)
 	}
+	r.status.stored(p)
 	feed, err := r.o.Source.Open(p.Context, p.Offset)
 	if err != nil {
+		r.status.failed(opening, err)
 		return stopped(ctx, fmt.Errorf("open the stream at %d: %w", p.Context, err))
 	}
+	r.status.settle(opening)
 	defer func() {
 		if err := feed.Close(); err != nil {
 			r.o.Logger.Warn("closing the stream failed", "error", err)
@@ -137,7 +146,6 @@ func (r *Runner) own(ctx, hard context.Context) error {
 	}
 	o := &owner{Runner: r, feed: feed, fold: fold, at: time.Now(), counted: p.Offset}
 	defer fold.Release()
-	r.status.at(p)
 	// What was counted before a restart is of no more use either, and nothing else may come for long.
 	r.trim(p.Context)
 	for ctx.Err() == nil {
@@ -164,16 +172,24 @@ type owner struct {
 	at      time.Time // of the last commit, or when it was found that there is nothing to commit
 	counted uint64    // the stored offset
 	fails   int       // of the feed, in a row
-	retry   backoff
-	retryAt time.Time
+	// What waits for its commit was folded while FreshUntil held all along, as of known; or else it is outdated.
+	known    time.Time
+	outdated bool
+	retry    backoff
+	retryAt  time.Time
 }
 
 // step reads once, or commits what is due, or waits.
 func (o *owner) step(ctx, hard context.Context) error {
 	now := time.Now()
-	if o.stale() {
+	o.outdated = o.outdated || o.fold.Ready() > 0 && late(o.known)
+	o.known = o.freshUntil()
+	if late(o.known) {
 		sleep(ctx, freshPause)
 		return nil
+	}
+	if o.outdated {
+		return errOutdated
 	}
 	if o.due(now) {
 		return o.commit(hard)
@@ -186,15 +202,30 @@ func (o *owner) step(ctx, hard context.Context) error {
 		sleep(ctx, until.Sub(now))
 		return nil
 	}
+	if o.fold.Ready() > 0 && !o.known.IsZero() { // to look again before it runs out
+		if again := now.Add(o.known.Sub(now) / 2); until.IsZero() || again.Before(until) {
+			until = again
+		}
+	}
 	return o.read(ctx, until)
 }
 
-// stale says that nothing may be counted now: nobody knows who refused meanwhile.
-func (o *owner) stale() bool { return o.o.Fresh != nil && !o.o.Fresh() }
+// freshUntil is up to when what is known is taken for all there is, zero for ever.
+func (o *owner) freshUntil() time.Time {
+	if o.o.FreshUntil == nil {
+		return time.Time{}
+	}
+	if until := o.o.FreshUntil(); !until.IsZero() {
+		return until
+	}
+	return time.Unix(0, 0) // it was never known
+}
+
+func late(until time.Time) bool { return !until.IsZero() && !time.Now().Before(until) }
 
 // last commits what can be at the end. What may not be counted is read again by the next owner.
 func (o *owner) last(ctx context.Context) error {
-	if o.stale() {
+	if o.outdated || late(o.known) || late(o.freshUntil()) {
 		return nil
 	}
 	return o.commit(ctx)
@@ -249,9 +280,9 @@ func (o *owner) read(ctx context.Context, until time.Time) error {
 	}
 	switch {
 	case err == nil:
+		o.status.settle(reading)
 		if o.fails > 0 {
 			o.fails, o.retry = 0, backoff{}
-			o.status.fault(nil)
 			o.o.Logger.Info("the stream can be read again")
 		}
 		return nil
@@ -264,7 +295,7 @@ func (o *owner) read(ctx context.Context, until time.Time) error {
 	if o.fails == 0 {
 		o.o.Logger.Warn("the stream can't be read; trying again", "error", err)
 	}
-	o.status.fault(err)
+	o.status.failed(reading, err)
 	if o.fails++; o.fails >= feedTries {
 		return fmt.Errorf("read the stream: %w", err)
 	}
@@ -273,15 +304,19 @@ func (o *owner) read(ctx context.Context, until time.Time) error {
 }
 
 // commit commits what can be, until it is certain that it is stored. It returns errRestart if the
-// store stands elsewhere, or ctx's error.
+// store stands elsewhere, errOutdated if it is not stored by the end of what is known now, or ctx's error. A commit that is given up
+// may still be under way: like a rival's it starts from the same offset, so one of them counts.
 func (o *owner) commit(ctx context.Context) error {
+	until := o.freshUntil()
 	o.at = time.Now()
 	c := o.fold.Take(o.at)
 	o.status.held.Store(int64(o.fold.Held()))
 	if c == nil {
 		return nil
 	}
+	c.Until = until
 	events := o.fold.tally.events
+	o.status.beginCommit(c.After.Offset)
 	retry, failing := backoff{}, false
 	for {
 		err := o.try(ctx, c)
@@ -289,7 +324,7 @@ func (o *owner) commit(ctx context.Context) error {
 			break
 		}
 		o.status.retries.Add(1)
-		o.status.fault(err)
+		o.status.failed(storing, err)
 		if !failing {
 			failing = true
 			o.o.Logger.Warn("a commit failed; asking the store how far it is", "error", err)
@@ -305,6 +340,9 @@ func (o *owner) commit(ctx context.Context) error {
 		if p.Offset != c.Before {
 			return fmt.Errorf("%w: %d, neither %d nor %d", errRestart, p.Offset, c.Before, c.After.Offset)
 		}
+		if late(c.Until) {
+			return fmt.Errorf("%w: %w", errOutdated, err)
+		}
 		sleep(ctx, retry.next())
 	}
 	if failing {
@@ -313,7 +351,6 @@ func (o *owner) commit(ctx context.Context) error {
 	took := time.Since(o.at)
 	o.at = o.at.Add(took)
 	o.counted = c.After.Offset
-	o.status.fault(nil)
 	o.status.committed(c, events)
 	if o.o.Committed != nil {
 		o.o.Committed(events, took)
@@ -330,6 +367,9 @@ func (r *Runner) trim(before uint64) {
 }
 
 func (r *Runner) try(ctx context.Context, c *Commit) error {
+	if late(c.Until) {
+		return ErrLate
+	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	return r.o.Store.Commit(ctx, c)
@@ -337,9 +377,11 @@ func (r *Runner) try(ctx context.Context, c *Commit) error {
 
 // progress reads the stored progress, as long as it takes, unless there is none to go on from.
 func (r *Runner) progress(ctx context.Context) (Progress, error) {
+	r.status.begin(asking)
 	for retry := (backoff{}); ; {
 		p, err := r.o.Store.Progress(ctx, r.o.Fold.Partition)
 		if err == nil {
+			r.status.settle(asking)
 			return p, nil
 		}
 		if ctx.Err() != nil {
@@ -351,7 +393,7 @@ func (r *Runner) progress(ctx context.Context) (Progress, error) {
 		if retry == (backoff{}) {
 			r.o.Logger.Warn("the stored progress can't be read; trying again", "error", err)
 		}
-		r.status.fault(err)
+		r.status.failed(asking, err)
 		sleep(ctx, retry.next())
 	}
 }

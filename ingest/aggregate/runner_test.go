@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -563,4 +564,77 @@ func TestRunnerNeedsItsParts(t *testing.T) {
 	if _, err := aggregate.NewRunner(o); err == nil || !strings.Contains(err.Error(), "consent") {
 		t.Errorf("a runner without consent: %v", err)
 	}
+}
+
+// TestRunnerTellsOfASilentStore: a call that does not come back is told of long before it is given up; and what failed is not held
+// against a runner that has nothing left to do.
+func TestRunnerTellsOfASilentStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const patience = 8 * time.Second
+		s := newSpool()
+		var how atomic.Int64
+		store := &faulty{Memory: storetest.NewMemory(), plan: func(int) fault { return fault(how.Load()) }}
+		o := options(s, store)
+		r, stop := start(t, o)
+		stuck := func(want bool, when string) {
+			t.Helper()
+			synctest.Wait()
+			if _, err := r.Stuck(patience); (err != nil) != want {
+				t.Errorf("%s: stuck by %v", when, err)
+			}
+		}
+		time.Sleep(time.Hour)
+		stuck(false, "idle")
+		how.Store(int64(hangBefore))
+		s.append(opened(7))
+		time.Sleep(aggregate.DefaultWindow + patience)
+		stuck(false, "after 8 s in which a commit hung")
+		time.Sleep(time.Second)
+		stuck(true, "after 9 s in which a commit hung")
+		if _, err := r.Fault(); err != nil {
+			t.Errorf("and it failed: %v", err)
+		}
+		time.Sleep(50 * time.Second)
+		stuck(true, "after two tries")
+		how.Store(int64(none))
+		time.Sleep(time.Minute)
+		stuck(false, "stored")
+		if _, err := r.Fault(); err != nil {
+			t.Error(err)
+		}
+		expectTotal(t, store, 1)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestRunnerForgetsAConflict: who lost to a rival begins anew, and is at rest when the rival counted everything.
+func TestRunnerForgetsAConflict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, memory := newSpool(), storetest.NewMemory()
+		a, stopA := start(t, options(s, memory))
+		slow := options(s, &faulty{Memory: memory, plan: func(int) fault {
+			time.Sleep(time.Second)
+			return none
+		}})
+		b, stopB := start(t, slow)
+		time.Sleep(5 * time.Second)
+		s.append(opened(7))
+		time.Sleep(500 * time.Millisecond)
+		s.append(opened(8)) // counted by the fast one before the slow one has the first
+		time.Sleep(time.Hour)
+		if a.Stats().Restarts+b.Stats().Restarts == 0 {
+			t.Fatal("there was no conflict: this tests nothing")
+		}
+		for _, r := range []*aggregate.Runner{a, b} {
+			if since, err := r.Fault(); err != nil {
+				t.Errorf("since %v: %v", since, err)
+			}
+		}
+		expectTotal(t, memory, 2)
+		if err := errors.Join(stopA(), stopB()); err != nil {
+			t.Fatal(err)
+		}
+	})
 }

@@ -10,22 +10,72 @@ import (
 	"time"
 
 	"mailbeacon/ingest/aggregate"
+	"mailbeacon/ingest/event"
 	"mailbeacon/ingest/storetest"
 	"mailbeacon/internal/control"
 )
 
+// lease is what a role knows of the control log: as long as it is held, all of the last two seconds at least.
+type lease struct {
+	held atomic.Bool
+	lost atomic.Int64
+}
+
+func newLease() *lease {
+	l := &lease{}
+	l.held.Store(true)
+	return l
+}
+
+func (l *lease) drop() { l.lost.Store(time.Now().UnixNano()); l.held.Store(false) }
+
+func (l *lease) until() time.Time {
+	if l.held.Load() {
+		return time.Now().Add(2 * time.Second)
+	}
+	return time.Unix(0, l.lost.Load())
+}
+
+// choice is a person who may refuse.
+type choice struct{ refused atomic.Bool }
+
+func (c *choice) Verdict(_ event.Kind, subject uint64) event.Reason {
+	if subject != 0 && c.refused.Load() {
+		return event.OptedOut
+	}
+	return event.Counted
+}
+
+func (c *choice) Attributed(_ event.Kind, subject uint64) bool { return subject != 0 }
+
+// by returns what is counted by each reason.
+func by(t *testing.T, store aggregate.Reader) map[event.Reason]uint64 {
+	t.Helper()
+	all, err := store.Counts(context.WithoutCancel(t.Context()), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := map[event.Reason]uint64{}
+	for _, c := range all {
+		n[c.Reason] += c.N
+	}
+	return n
+}
+
+func opened(subject uint64) event.Event {
+	return event.Event{Time: time.Now().UnixMilli(), Subject: subject, Campaign: 1, Kind: event.Open}
+}
+
 // TestRunnerWaitsWhileStale: nothing is counted while it is not known who refused, neither what is held nor at a stop.
 func TestRunnerWaitsWhileStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, store := newSpool(), storetest.NewMemory()
-		var fresh atomic.Bool
-		fresh.Store(true)
+		s, store, l := newSpool(), storetest.NewMemory(), newLease()
 		o := options(s, store)
-		o.Fresh = fresh.Load
+		o.FreshUntil = l.until
 		_, stop := start(t, o)
 		s.append(some(rand.New(rand.NewPCG(1, 2)), 40)...)
 		time.Sleep(time.Second) // read, and held
-		fresh.Store(false)
+		l.drop()
 		time.Sleep(time.Minute)
 		expectTotal(t, store, 0)
 		if err := stop(); err != nil {
@@ -70,7 +120,7 @@ func TestRunnerStopsWithTheLease(t *testing.T) {
 		}
 		defer background(f.Run)()
 		o := options(s, store)
-		o.Fresh = f.Fresh
+		o.FreshUntil = f.FreshUntil
 		_, stop := start(t, o)
 		rnd := rand.New(rand.NewPCG(1, 2))
 		s.append(some(rnd, 40)...)
@@ -94,4 +144,97 @@ func TestRunnerStopsWithTheLease(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestRunnerNeverFresh: what never was known is not known.
+func TestRunnerNeverFresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, store := newSpool(), storetest.NewMemory()
+		o := options(s, store)
+		o.FreshUntil = func() time.Time { return time.Time{} }
+		_, stop := start(t, o)
+		s.append(opened(7))
+		time.Sleep(time.Minute)
+		expectTotal(t, store, 0)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		expectTotal(t, store, 0)
+	})
+}
+
+// TestRunnerFoldsAnewAfterStale: who refused while the log was stale is not in what waited for its commit.
+func TestRunnerFoldsAnewAfterStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, store, l, person := newSpool(), storetest.NewMemory(), newLease(), &choice{}
+		o := options(s, store)
+		o.FreshUntil, o.Fold.Consent, o.Interval = l.until, person, time.Minute
+		_, stop := start(t, o)
+		time.Sleep(time.Minute - 20*time.Second)
+		s.append(opened(7))
+		time.Sleep(16 * time.Second)
+		s.append(opened(8)) // by which the first gets its class, and waits for a commit
+		time.Sleep(time.Second)
+		l.drop()
+		time.Sleep(time.Second)
+		person.refused.Store(true)
+		time.Sleep(time.Second)
+		l.held.Store(true)
+		time.Sleep(5 * time.Minute)
+		if n := by(t, store); n[event.Counted] != 0 || n[event.OptedOut] != 2 {
+			t.Errorf("counted %v of somebody who refused before", n)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// TestRunnerFoldsAnewWhatWasNotStored: a commit is sent for as long as what was known when it was made holds, and no longer.
+func TestRunnerFoldsAnewWhatWasNotStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, memory, l, person := newSpool(), storetest.NewMemory(), newLease(), &choice{}
+		var away atomic.Bool
+		store := &dated{faulty: &faulty{Memory: memory, plan: func(int) fault {
+			if away.Load() {
+				return before
+			}
+			return none
+		}}}
+		o := options(s, store)
+		o.FreshUntil, o.Fold.Consent = l.until, person
+		r, stop := start(t, o)
+		away.Store(true)
+		s.append(opened(7))
+		time.Sleep(aggregate.DefaultWindow + time.Second) // it is on its way
+		if _, err := r.Fault(); err == nil {
+			t.Fatal("nothing failed: this tests nothing")
+		}
+		person.refused.Store(true)
+		time.Sleep(3 * time.Second)
+		away.Store(false)
+		time.Sleep(time.Minute)
+		if n := by(t, memory); n[event.Counted] != 0 || n[event.OptedOut] != 1 {
+			t.Errorf("counted %v of somebody who refused before", n)
+		}
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if store.sent == 0 || store.worst <= 0 || store.worst > 2*time.Second {
+			t.Errorf("%d commits; one that was sent may be stored %v later", store.sent, store.worst)
+		}
+	})
+}
+
+// dated notes for how long commits may be stored after they were sent.
+type dated struct {
+	*faulty
+	sent  int
+	worst time.Duration
+}
+
+func (d *dated) Commit(ctx context.Context, c *aggregate.Commit) error {
+	d.sent++
+	d.worst = max(d.worst, time.Until(c.Until))
+	return d.faulty.Commit(ctx, c)
 }

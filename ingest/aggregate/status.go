@@ -1,9 +1,13 @@
 package aggregate
 
 import (
+	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"mailbeacon/ingest/event"
 )
 
 // Stats is how a Runner is doing.
@@ -15,10 +19,32 @@ type Stats struct {
 	// Commits, and the Events in them, since the start; Retries are tries that failed, Restarts how
 	// often folding began anew from the stored progress.
 	Commits, Events, Retries, Restarts uint64
+	// Reasons are the Events by their reason, which is the index; those after event.Counted were suppressed.
+	Reasons []uint64
 	// Lost is how many events could not be read any more.
 	Lost uint64
 	// LastCommit is when something was committed last, zero if never.
 	LastCommit time.Time
+}
+
+// matter is what a Runner may be kept from.
+type matter int
+
+const (
+	asking  matter = iota // for the stored progress
+	opening               // the stream
+	reading               // the stream
+	storing               // a commit
+
+	matters
+)
+
+var errSilent = errors.New("the store does not answer")
+
+// trouble is what is under way since a time, and why it failed last.
+type trouble struct {
+	since time.Time // zero: nothing is under way
+	err   error
 }
 
 // status is what others may ask of a Runner while it runs.
@@ -28,9 +54,10 @@ type status struct {
 	commits, events, retries, restarts atomic.Uint64
 	lost                               atomic.Uint64
 
-	mu    sync.Mutex
-	since time.Time
-	err   error
+	mu       sync.Mutex
+	troubles [matters]trouble
+	target   uint64 // what is stored once the commit that is under way is
+	reasons  []uint64
 }
 
 func (s *status) at(p Progress) {
@@ -43,16 +70,61 @@ func (s *status) committed(c *Commit, events int) {
 	s.commits.Add(1)
 	s.events.Add(uint64(events))
 	s.lastCommit.Store(time.Now().UnixNano())
-}
-
-// fault notes what keeps the runner from counting, or that nothing does.
-func (s *status) fault(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err == nil || err == nil {
-		s.since = time.Now()
+	s.troubles[storing] = trouble{}
+	for i := range c.Counts {
+		s.reasons[c.Counts[i].Reason] += c.Counts[i].N
 	}
-	s.err = err
+}
+
+// begin notes that something is under way.
+func (s *status) begin(m matter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t := &s.troubles[m]; t.since.IsZero() {
+		t.since = time.Now()
+	}
+}
+
+// beginCommit notes that a commit is under way, until that much is stored.
+func (s *status) beginCommit(target uint64) {
+	s.begin(storing)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.target = target
+}
+
+// failed notes why something that goes on failed.
+func (s *status) failed(m matter, err error) {
+	s.begin(m)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.troubles[m].err = err
+}
+
+// settle notes that something works.
+func (s *status) settle(m matter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.troubles[m] = trouble{}
+}
+
+// calm forgets all trouble: nothing is to be done any more.
+func (s *status) calm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.troubles = [matters]trouble{}
+}
+
+// stored notes what is stored, by whomever: a commit that failed may be among it.
+func (s *status) stored(p Progress) {
+	s.at(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.Offset >= s.target {
+		s.troubles[storing] = trouble{}
+	}
 }
 
 // Stats may be called at any time.
@@ -66,13 +138,40 @@ func (r *Runner) Stats() Stats {
 	if at := s.lastCommit.Load(); at != 0 {
 		stats.LastCommit = time.Unix(0, at)
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stats.Reasons = slices.Clone(s.reasons)
 	return stats
 }
 
 // Fault is what keeps the runner from counting, and since when; nil if nothing does. Events are
 // safe in the source meanwhile. It may be called at any time.
 func (r *Runner) Fault() (since time.Time, err error) {
-	r.status.mu.Lock()
-	defer r.status.mu.Unlock()
-	return r.status.since, r.status.err
+	return r.oldest(func(t *trouble) bool { return t.err != nil })
 }
+
+// Stuck is what has kept the runner from counting for longer than patience, and since when: a Fault, or a call of the
+// store that has not come back. nil if nothing has. It may be called at any time.
+func (r *Runner) Stuck(patience time.Duration) (since time.Time, err error) {
+	return r.oldest(func(t *trouble) bool { return time.Since(t.since) > patience })
+}
+
+// oldest is the oldest trouble of those that count.
+func (r *Runner) oldest(counts func(*trouble) bool) (since time.Time, err error) {
+	s := &r.status
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range s.troubles {
+		t := &s.troubles[i]
+		if t.since.IsZero() || !counts(t) || err != nil && !t.since.Before(since) {
+			continue
+		}
+		if since, err = t.since, t.err; err == nil {
+			err = errSilent
+		}
+	}
+	return since, err
+}
+
+// none is a count of nothing by each reason.
+func none() []uint64 { return make([]uint64, len(event.Reasons())) }

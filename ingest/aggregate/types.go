@@ -6,6 +6,7 @@ package aggregate
 import (
 	"context"
 	"errors"
+	"time"
 
 	"mailbeacon/ingest/event"
 	"mailbeacon/internal/classify"
@@ -75,7 +76,13 @@ type Commit struct {
 	Counts     []Count
 	Uniques    []Uniques
 	LastActive []LastActive
+	// Until is up to when the commit may be applied, by the caller's monotonic clock; zero is for ever. Who
+	// may be counted was known for certain until then.
+	Until time.Time
 }
+
+// ErrLate is returned by Store.Commit when Commit.Until is past. Nothing was counted by that call.
+var ErrLate = errors.New("aggregate: the commit comes too late")
 
 // ErrConflict is returned by Store.Commit when the stored offset is not Commit.Before: somebody
 // else owns the partition, or the answer to an earlier try was lost. Nothing was counted. Read the
@@ -106,7 +113,8 @@ type Store interface {
 	// Commit applies c wholly or not at all, durably; but for LastActive, which may be kept though the rest
 	// is not: whoever counts the events writes the same days. It returns ErrConflict (wrapped or not) when
 	// the stored offset is not c.Before. After any other error the outcome is unknown until
-	// Progress was read.
+	// Progress was read. Where Commit.Until is set the store itself must refuse c from then on, also where the caller
+	// sleeps before it sends it: ErrLate (wrapped or not). LastActive may be kept all the same.
 	Commit(ctx context.Context, c *Commit) error
 	// AddPopulation notes who was sent a campaign. Adding the same people again changes nothing.
 	AddPopulation(ctx context.Context, p []Population) error

@@ -29,8 +29,9 @@ const (
 // standing is what was seen of a partition.
 type standing struct {
 	offset uint64
-	clock  uint32    // the server's, in seconds, when it was read
-	seen   time.Time // our own clock
+	clock  uint64    // the server's, in milliseconds, when it was read
+	seen   time.Time // our own clock, when it was asked for
+	known  time.Time // our own clock, when it was there
 
 	// Of the offset that was asked about:
 	left bool   // a commit starts from it
@@ -71,9 +72,9 @@ func (s *Store) commit(ctx context.Context, c *aggregate.Commit) error {
 	if err := s.noteActivity(ctx, c); err != nil {
 		return err
 	}
-	deadline := at.clock + uint32(arrival/time.Second)
+	until := at.until(c)
 	for try := range lostTokens {
-		if err := s.send(ctx, c, id, deadline, token(c, try)); err != nil {
+		if err := s.send(ctx, c, id, until, token(c, try)); err != nil {
 			return err
 		}
 		if at, err = s.look(ctx, c.Partition, c.Before); err != nil {
@@ -94,6 +95,16 @@ func (s *Store) commit(ctx context.Context, c *aggregate.Commit) error {
 		// part. Who comes here sees the same, and tries the same next token.
 	}
 	return fmt.Errorf("%d tokens are spent, and nothing is stored by them; the server loses parts", lostTokens)
+}
+
+// until is the server's clock, in milliseconds, before which a commit must have come. The server read its clock before we knew
+// of it, so by the time of ours that the commit names, its clock is that far at least.
+func (at *standing) until(c *aggregate.Commit) uint64 {
+	left := arrival
+	if !c.Until.IsZero() {
+		left = min(left, c.Until.Sub(at.known))
+	}
+	return at.clock + uint64(max(left.Milliseconds(), 0))
 }
 
 // token makes a commit the only one from its offset. try is above 0 where tokens were lost.
@@ -134,7 +145,7 @@ func (s *Store) look(ctx context.Context, partition uint32, before uint64) (stan
 	var left uint8
 	err := s.conn.QueryRow(s.sequential(ctx), query("standing_get"), clickhouse.Named("partition", partition), clickhouse.Named("before", before)).
 		Scan(&at.offset, &left, &at.by, &at.clock)
-	at.left = left != 0
+	at.left, at.known = left != 0, time.Now()
 	if err != nil {
 		return standing{}, fmt.Errorf("read the progress: %w", err)
 	}
@@ -166,7 +177,11 @@ func (s *Store) noteActivity(ctx context.Context, c *aggregate.Commit) error {
 	return nil
 }
 
-// send inserts a commit.
-func (s *Store) send(ctx context.Context, c *aggregate.Commit, id uint64, deadline uint32, token string) error {
-	return s.insert(ctx, "aggregates_add", commitRows(c, id, deadline), token)
+// send inserts a commit that must have come before a time of the server's clock.
+func (s *Store) send(ctx context.Context, c *aggregate.Commit, id, until uint64, token string) error {
+	err := s.insert(ctx, "aggregates_add", commitRows(c, id, until), token)
+	if code(err) == codeThrowIf {
+		return fmt.Errorf("%w: %w", aggregate.ErrLate, err)
+	}
+	return err
 }

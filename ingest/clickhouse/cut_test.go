@@ -103,7 +103,7 @@ func TestLostAnswer(t *testing.T) {
 			ctx, stop := context.WithTimeout(t.Context(), 4*time.Second)
 			defer stop()
 			lost := step(2, 3, 2)
-			err = first.send(ctx, s, lost, begin.clock+60)
+			err = first.send(ctx, s, lost, begin.clock+60_000)
 			if err == nil || errors.Is(err, aggregate.ErrConflict) {
 				t.Fatalf("the answer was lost, and Commit returned %v", err)
 			}
@@ -117,7 +117,7 @@ func TestLostAnswer(t *testing.T) {
 			}
 			// A rival that does not know of it yet.
 			rival := open(t, direct)
-			rival.remember(0, standing{offset: 2, clock: begin.clock, seen: time.Now()})
+			rival.remember(0, standing{offset: 2, clock: begin.clock, seen: time.Now(), known: time.Now()})
 			if err := rival.Commit(t.Context(), step(2, 3, 3)); !errors.Is(err, aggregate.ErrConflict) {
 				t.Errorf("a rival: %v, want a conflict", err)
 			}
@@ -137,8 +137,8 @@ type lossyAtSend struct {
 	hang bool
 }
 
-func (l *lossyAtSend) send(ctx context.Context, s *Store, c *aggregate.Commit, deadline uint32) error {
-	return s.insert(ctx, "aggregates_add", losingRows{commitRows(c, 9, deadline), l}, token(c, 0))
+func (l *lossyAtSend) send(ctx context.Context, s *Store, c *aggregate.Commit, until uint64) error {
+	return s.insert(ctx, "aggregates_add", losingRows{commitRows(c, 9, until), l}, token(c, 0))
 }
 
 // losingRows are rows that turn the losses on when they are asked for.

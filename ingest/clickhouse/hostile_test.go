@@ -94,12 +94,12 @@ func TestHostileProfileSplits(t *testing.T) {
 	if n := parts(); n != 1 {
 		t.Errorf("a commit is %d parts", n)
 	}
-	must(t, s.send(t.Context(), commitOf(5_000, 0, rnd), 7, ^uint32(0), "0:0"))
+	must(t, s.send(t.Context(), commitOf(5_000, 0, rnd), 7, ^uint64(0), "0:0"))
 	if n := parts(); n != 1 {
 		t.Errorf("a token that is spent made a part: %d", n)
 	}
 	clear(s.settings)
-	_ = s.send(t.Context(), commitOf(5_000, 0, rnd), 8, ^uint32(0), "0:0") // what becomes of it is open
+	_ = s.send(t.Context(), commitOf(5_000, 0, rnd), 8, ^uint64(0), "0:0") // what becomes of it is open
 	if n := parts(); n < 3 {
 		t.Errorf("%d parts: the profile does no harm", n)
 	}

@@ -54,7 +54,7 @@ func (s *Store) progress(ctx context.Context, partition uint32) (aggregate.Progr
 		return aggregate.Progress{}, err
 	}
 	if at.clock != 0 { // the server told something
-		at.offset = p.Offset
+		at.offset, at.known = p.Offset, time.Now()
 		s.remember(partition, at)
 	}
 	return p, nil

@@ -240,7 +240,7 @@ func TestOvertakenCommitKnowsThatItStands(t *testing.T) {
 	c := step(0, 3, 1)
 	begin, err := a.look(t.Context(), 0, 0)
 	must(t, err)
-	must(t, a.send(t.Context(), c, 77, begin.clock+60, token(c, 0)))
+	must(t, a.send(t.Context(), c, 77, begin.clock+60_000, token(c, 0)))
 	must(t, b.Commit(t.Context(), step(3, 4, 2)))
 	end, err := a.look(t.Context(), 0, 0)
 	must(t, err)
@@ -265,4 +265,41 @@ func TestCommitThatComesTooLateIsRefused(t *testing.T) {
 		t.Errorf("%d rows of a refused commit", rows)
 	}
 	must(t, s.Commit(t.Context(), c)) // the token is not spent
+}
+
+// Who is stopped after the last look at the clock, and sends when what was known of consent holds no longer, is refused.
+func TestCommitOfASleeperIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*engine.Server, Options) Options{
+		"native": func(_ *engine.Server, o Options) Options { return o },
+		"HTTP":   overHTTP,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := clickhousetest.Start(t)
+			o := database(t, server)
+			s := open(t, change(server, o))
+			c := step(0, 3, 1)
+			begin, err := s.look(t.Context(), 0, 0)
+			must(t, err)
+			c.Until = time.Now().Add(200 * time.Millisecond)
+			until := begin.until(c)
+			if left := until - begin.clock; left > 200 {
+				t.Errorf("%d ms are left by the server's clock, of 200", left)
+			}
+			time.Sleep(200 * time.Millisecond)
+			if err := s.send(t.Context(), c, 77, until, token(c, 0)); !errors.Is(err, aggregate.ErrLate) {
+				t.Errorf("%v, want %v", err, aggregate.ErrLate)
+			}
+			var rows uint64
+			if ask(t, o, "SELECT count() FROM aggregates", &rows); rows != 0 {
+				t.Errorf("%d rows of a refused commit", rows)
+			}
+			c.Until = time.Now().Add(time.Hour)
+			if left := begin.until(c) - begin.clock; left != uint64(arrival.Milliseconds()) {
+				t.Errorf("%d ms are left, but the token is remembered for %v", left, arrival)
+			}
+			must(t, s.Commit(t.Context(), c))
+		})
+	}
 }

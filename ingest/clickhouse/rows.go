@@ -23,7 +23,7 @@ type aggregateRows struct {
 	reason, client                  []uint8
 	number, epoch                   []uint64
 	offset, commitID, context, next []uint64
-	deadline                        []uint32
+	until                           []uint64
 	hashes                          [][]uint64
 	n                               []uint64
 }
@@ -31,19 +31,19 @@ type aggregateRows struct {
 func (r *aggregateRows) columns() []any {
 	return []any{
 		r.row, r.scope, r.kind, r.link, r.class, r.hour, r.reason, r.client, r.number, r.epoch,
-		r.offset, r.commitID, r.context, r.next, r.deadline, r.hashes, r.n,
+		r.offset, r.commitID, r.context, r.next, r.until, r.hashes, r.n,
 	}
 }
 
 // commitRows are the rows of a commit; they share its hashes.
-func commitRows(c *aggregate.Commit, id uint64, deadline uint32) *aggregateRows {
+func commitRows(c *aggregate.Commit, id, until uint64) *aggregateRows {
 	size := 2 + len(c.After.Edges) + len(c.Counts) + len(c.Uniques)
 	r := newAggregateRows(size)
 	for _, kind := range []int8{rowProgress, rowCommit} {
 		i := r.add(kind, c.Partition)
 		r.offset[i], r.commitID[i], r.context[i] = c.After.Offset, id, c.After.Context
 		if kind == rowCommit {
-			r.number[i], r.deadline[i] = c.Before, deadline
+			r.number[i], r.until[i] = c.Before, until
 		}
 	}
 	for _, e := range c.After.Edges {
@@ -85,14 +85,14 @@ func carriedRows(marks []carried) *aggregateRows {
 }
 
 func newAggregateRows(n int) *aggregateRows {
-	small, wide := make([]uint8, 4*n), make([]uint64, 7*n)
+	small, wide := make([]uint8, 4*n), make([]uint64, 8*n)
 	s := func(i int) []uint8 { return small[i*n : i*n : (i+1)*n] }
 	w := func(i int) []uint64 { return wide[i*n : (i+1)*n : (i+1)*n] }
 	all := &aggregateRows{
 		row: make([]int8, 0, n), scope: make([]uint32, n), link: make([]uint16, n),
 		kind: s(0)[:n], class: s(1)[:n], reason: s(2)[:n], client: s(3)[:n],
-		hour: make([]uint32, n), deadline: make([]uint32, n),
-		number: w(0), epoch: w(1), offset: w(2), commitID: w(3), context: w(4), next: w(5), n: w(6),
+		hour:   make([]uint32, n),
+		number: w(0), epoch: w(1), offset: w(2), commitID: w(3), context: w(4), next: w(5), until: w(6), n: w(7),
 		hashes: make([][]uint64, n),
 	}
 	return all
@@ -112,7 +112,7 @@ func (r *aggregateRows) cut() *aggregateRows {
 	r.scope, r.kind, r.link, r.class, r.hour = r.scope[:n], r.kind[:n], r.link[:n], r.class[:n], r.hour[:n]
 	r.reason, r.client, r.number, r.epoch = r.reason[:n], r.client[:n], r.number[:n], r.epoch[:n]
 	r.offset, r.commitID, r.context, r.next = r.offset[:n], r.commitID[:n], r.context[:n], r.next[:n]
-	r.deadline, r.hashes, r.n = r.deadline[:n], r.hashes[:n], r.n[:n]
+	r.until, r.hashes, r.n = r.until[:n], r.hashes[:n], r.n[:n]
 	return r
 }
 

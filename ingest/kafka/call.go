@@ -97,6 +97,7 @@ type readBuffer struct {
 
 // fetch reads from a place. Where the partition does not hold the offset, the error is a *LostError.
 func (k *Client) fetch(ctx context.Context, p place, l fetchLimits) (*fetched, error) {
+	k.fetches.Add(1)
 	answer, err := k.client.Fetch(ctx, &kafkago.FetchRequest{
 		Topic: p.topic, Partition: p.partition, Offset: p.offset, MinBytes: l.least, MaxBytes: l.bytes, MaxWait: l.wait,
 	})
@@ -144,23 +145,84 @@ func (f *fetched) next() (*record, error) {
 	}
 }
 
-// behind is where to go on once next has found no record at all: behind what takes an offset and is no record, such as
-// the markers that transactions leave, and what compaction took away.
-func (f *fetched) behind() int64 {
-	stream, ok := f.records.(*protocol.RecordStream)
-	if !ok || len(stream.Records) == 0 {
-		return f.at.offset
+// passed says where to go on once next has found no record at all: behind what takes an offset and is no record, such as
+// the markers that transactions leave, and what compaction took away. A batch whose last records are gone does not say how far it goes: base
+// is then its first offset, and -1 otherwise.
+func (f *fetched) passed() (next, base int64) {
+	batches := f.batches()
+	if len(batches) == 0 {
+		return f.at.offset, -1
 	}
-	next := f.at.offset + 1 // a batch was answered that holds the offset, and has no record from there on
+	last := batches[len(batches)-1]
+	if last < f.at.offset { // it holds the offset, and has no record from there on
+		return min(f.at.offset+1, f.end), last
+	}
+	return min(last+1, f.end), -1
+}
+
+// batches are the first offsets of the batches that were answered.
+func (f *fetched) batches() []int64 {
+	stream, ok := f.records.(*protocol.RecordStream)
+	if !ok {
+		return nil
+	}
+	var all []int64
 	for _, r := range stream.Records {
 		switch b := r.(type) {
 		case *protocol.ControlBatch:
-			next = max(next, b.BaseOffset+1)
+			all = append(all, b.BaseOffset)
 		case *protocol.RecordBatch:
-			next = max(next, b.BaseOffset+1)
+			all = append(all, b.BaseOffset)
 		}
 	}
-	return min(next, f.end)
+	return all
+}
+
+// behind is where to go on once next has found no record at all. Where that takes more fetches, it takes some thirty at most,
+// however wide the gap is that compaction left.
+func (k *Client) behind(ctx context.Context, f *fetched) (int64, error) {
+	next, base := f.passed()
+	if base < 0 || next >= f.end {
+		return next, nil
+	}
+	// Who asks for an offset of the batch is answered the batch. So ask ever further on, and then in between.
+	within, beyond := f.at.offset, f.end
+	for step := int64(1); within+step < beyond; step *= 2 {
+		in, err := k.inBatch(ctx, f.at, within+step, base)
+		if err != nil {
+			return 0, err
+		}
+		if !in {
+			beyond = within + step
+			break
+		}
+		within += step
+	}
+	for beyond-within > 1 {
+		middle := within + (beyond-within)/2
+		in, err := k.inBatch(ctx, f.at, middle, base)
+		if err != nil {
+			return 0, err
+		}
+		if in {
+			within = middle
+		} else {
+			beyond = middle
+		}
+	}
+	return beyond, nil
+}
+
+// inBatch says whether an offset lies in the batch that begins at base.
+func (k *Client) inBatch(ctx context.Context, at place, offset, base int64) (bool, error) {
+	at.offset = offset
+	f, err := k.fetch(ctx, at, fetchLimits{bytes: 1, wait: time.Millisecond})
+	if err != nil {
+		return false, err
+	}
+	defer f.close()
+	batches := f.batches()
+	return len(batches) > 0 && batches[0] == base, nil
 }
 
 // readAll reads b to its end into room, and closes it.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -65,6 +66,7 @@ type Client struct {
 	mechanism sasl.Mechanism
 	transport *kafkago.Transport
 	client    *kafkago.Client
+	fetches   atomic.Uint64
 }
 
 // NewClient checks the configuration; it connects to nobody yet. The errors name the setting.

@@ -34,6 +34,7 @@ type ControlLog struct {
 	ended   context.Context // by Close
 	end     context.CancelCauseFunc
 	foreign atomic.Uint64
+	gap     atomic.Pointer[gap] // the one that was found last
 }
 
 var _ control.Log = (*ControlLog)(nil)
@@ -157,7 +158,9 @@ func (l *ControlLog) scan(ctx context.Context, from int64, fn func(*control.Entr
 			return err
 		}
 		if from == before {
-			from = f.behind()
+			if from, err = l.k.behind(ctx, f); err != nil {
+				return err
+			}
 		}
 		if from >= f.end {
 			return nil
@@ -194,7 +197,7 @@ func (l *ControlLog) entries(f *fetched, from *int64, fn func(*control.Entry) bo
 // Foreign is how many records were passed over since they are not the control log's.
 func (l *ControlLog) Foreign() uint64 { return l.foreign.Load() }
 
-// look reads what was fetched and says where the last entry in it is, 0 for none, and the offset behind it all.
+// look reads what was fetched and says where the last entry in it is, 0 for none, and the offset behind the last record.
 func look(f *fetched) (last control.Position, next int64, err error) {
 	next = f.at.offset
 	for {
@@ -202,8 +205,6 @@ func look(f *fetched) (last control.Position, next int64, err error) {
 		switch {
 		case err != nil:
 			return last, next, err
-		case r == nil && next == f.at.offset:
-			return last, f.behind(), nil
 		case r == nil:
 			return last, next, nil
 		}
@@ -221,25 +222,43 @@ func (l *ControlLog) lookAt(ctx context.Context, offset int64, limits fetchLimit
 		return 0, offset, 0, err
 	}
 	defer f.close()
-	last, next, err = look(f)
+	if last, next, err = look(f); err == nil && next == offset {
+		next, err = l.k.behind(ctx, f)
+	}
 	return last, next, f.end, err
+}
+
+// gap is a stretch of the topic, long perhaps, that holds no entry: foreign records, and markers.
+type gap struct{ from, to int64 }
+
+// pass is the offset from which on there may be an entry, as far as is known.
+func (l *ControlLog) pass(after int64) int64 {
+	if g := l.gap.Load(); g != nil && g.from <= after && after < g.to {
+		return g.to
+	}
+	return after
 }
 
 // Wait implements control.Log. Offsets that no entry has, a marker's or a foreign record's, end no waiting.
 func (l *ControlLog) Wait(ctx context.Context, after control.Position) error {
 	ctx, done := l.use(ctx)
 	defer done()
-	at := int64(min(after, 1<<62))
+	from := int64(min(after, 1<<62))
+	at, limits := l.pass(from), fetchLimits{bytes: 1, least: 1, wait: controlWait}
 	for retry := (backoff{}); ; {
 		if l.ended.Err() != nil || ctx.Err() != nil {
 			return l.failed(ctx, "wait for", context.Canceled)
 		}
-		last, next, end, err := l.lookAt(ctx, at, fetchLimits{bytes: 1, least: 1, wait: controlWait})
+		last, next, end, err := l.lookAt(ctx, at, limits)
 		lost, ok := errors.AsType[*LostError](err)
 		switch {
 		case err == nil && last > after, ok && lost.Next > int64(after):
 			return nil // Read has the say
 		case err == nil && (next > at || next >= end):
+			if next > at {
+				limits.bytes = controlFetchBytes // there may be more of it
+				l.gap.Store(&gap{from, next})
+			}
 			at, retry = next, backoff{}
 			continue
 		case err != nil && !ok && !notWritten(err):

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"log/slog"
+	"os"
+	"slices"
 
 	"mailbeacon/internal/slotfile"
 )
@@ -106,15 +109,19 @@ func loadCursor(path string) (cursor, error) {
 	return c, nil
 }
 
-// cursorFiles are a cursor's file and its division's, which is beside it and of its format. The latter says since which
-// block events are divided among so many partitions, and so that all before is in Kafka. Where the cursor is lost, shipping
-// begins there at the earliest: to divide among more partitions what was shipped before would have it counted twice.
+// cursorFiles are a cursor's file and its division's.
 type cursorFiles struct {
 	cursor, division *slotfile.File
 	path             string
 }
 
+// divisionFile is beside the cursor and of its format: a cursor that is written when the division changes, and now and then. All before it is in
+// Kafka, and what follows it is divided among its partitions. Where the cursor is lost, shipping begins there at the earliest: numbers
+// would be others, and with more partitions what was shipped before would be counted twice. What comes before it, the spool need not keep.
 func divisionFile(cursor string) string { return cursor + ".division" }
+
+// acceptFile is made by a person who wants shipping to begin though both files are lost.
+func acceptFile(cursor string) string { return cursor + ".accept" }
 
 func openCursorFiles(path string) (f cursorFiles, err error) {
 	f.path = path
@@ -152,43 +159,75 @@ func (f *cursorFiles) save(c *cursor) error {
 	return nil
 }
 
-// saveDivision notes that events are divided among c's partitions since its block.
+// saveDivision writes the cursor as the division.
 func (f *cursorFiles) saveDivision(c *cursor) error {
-	d := cursor{edge: c.edge, epoch: c.epoch, next: c.next - c.next%BlockEvents, counts: make([]uint32, len(c.counts))}
-	if err := f.division.Write(d.encode()); err != nil {
+	if err := f.division.Write(c.encode()); err != nil {
 		return fmt.Errorf("kafka: the cursor's division: %w", err)
 	}
 	return nil
 }
 
-// restore finds out where to begin in a spool whose first number is first, with a topic of so many partitions.
-func (f *cursorFiles) restore(edge, epoch, first uint64, partitions int, log *slog.Logger) (cursor, error) {
-	ours := func(file *slotfile.File, path string) (c cursor, ok bool, err error) {
-		c, err = readCursor(file)
-		switch {
-		case err == nil && c.edge == edge && c.epoch == epoch:
-			return c, true, nil
-		case err == nil:
-			log.Warn("a cursor is of another spool or of an earlier life of this one", "file", path)
-		case errors.Is(err, errBadCursor):
-			// It is of no use, and is written over where it is: a disk without room for the copy stops nothing.
-			if kept, kerr := file.SetAside(); kerr != nil {
-				log.Error("a cursor is damaged, and no copy of it is kept", "error", err, "why", kerr)
-			} else {
-				log.Error("a cursor is damaged", "error", err, "kept", kept)
-			}
-		case !errors.Is(err, errNoCursor):
-			return c, false, fmt.Errorf("kafka: cursor %s: %w", path, err)
+// restoring finds out where to begin.
+type restoring struct {
+	*cursorFiles
+	edge, epoch uint64
+	log         *slog.Logger
+	foreign     bool // a file of another spool was there
+}
+
+// load reads a file, if it is there and of this spool.
+func (r *restoring) load(file *slotfile.File, path string) (c cursor, ok bool, err error) {
+	c, err = readCursor(file)
+	switch {
+	case err == nil && c.edge == r.edge && c.epoch == r.epoch:
+		return c, true, nil
+	case err == nil:
+		r.foreign = true
+		r.log.Warn("a cursor is of another spool or of an earlier life of this one", "file", path)
+	case errors.Is(err, errBadCursor):
+		// It is of no use, and is written over where it is: a disk without room for the copy stops nothing.
+		if kept, kerr := file.SetAside(); kerr != nil {
+			r.log.Error("a cursor is damaged, and no copy of it is kept", "error", err, "why", kerr)
+		} else {
+			r.log.Error("a cursor is damaged", "error", err, "kept", kept)
 		}
-		return c, false, nil
+	case !errors.Is(err, errNoCursor):
+		return c, false, fmt.Errorf("kafka: cursor %s: %w", path, err)
 	}
-	division, divided, err := ours(f.division, divisionFile(f.path))
-	if err != nil {
-		return cursor{}, err
+	return c, false, nil
+}
+
+// certain refuses to begin within a block of which nobody knows any more what was shipped: those that follow would get numbers that
+// others had, and would be taken for them.
+func (r *restoring) certain(first uint64) error {
+	if r.foreign || first%BlockEvents == 0 {
+		return nil
 	}
-	c, ok, err := ours(f.cursor, f.path)
+	accept := acceptFile(r.path)
+	err := os.Remove(accept)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("kafka: %s and %s are both lost: of up to %d events that wait in the spool nobody can say whether they were counted; put one of the files back. "+
+			"To ship all the same, which counts nothing twice and may leave out that many, make an empty file %s", r.path, divisionFile(r.path), BlockEvents-first%BlockEvents, accept)
+	}
+	return err
+}
+
+// restore finds out where to begin in a spool whose first number is first, with a topic of so many partitions. noted is
+// what the division's file says.
+func (f *cursorFiles) restore(edge, epoch, first uint64, partitions int, log *slog.Logger) (c cursor, noted uint64, err error) {
+	r := &restoring{cursorFiles: f, edge: edge, epoch: epoch, log: log}
+	division, divided, err := r.load(f.division, divisionFile(f.path))
 	if err != nil {
-		return cursor{}, err
+		return cursor{}, 0, err
+	}
+	c, ok, err := r.load(f.cursor, f.path)
+	if err != nil {
+		return cursor{}, 0, err
+	}
+	if !ok && !divided {
+		if err := r.certain(first); err != nil {
+			return cursor{}, 0, err
+		}
 	}
 	if !ok {
 		if divided {
@@ -197,25 +236,25 @@ func (f *cursorFiles) restore(edge, epoch, first uint64, partitions int, log *sl
 		c = cursor{edge: edge, epoch: epoch, next: first, counts: make([]uint32, partitions)}
 	}
 	if divided && c.next <= division.next {
-		// No cursor of this division was saved, and by it events may have been shipped already. It begins with a block,
-		// of which nothing is counted yet.
+		// No cursor was saved since, and events may have been shipped by this division already.
 		c = division
+		c.counts = slices.Clone(division.counts)
 	}
 	if !ok {
 		log.Info("there is no cursor; shipping from the first event that may not be in Kafka, which counts nothing twice", "number", c.next, "partitions", len(c.counts))
 	}
 	if err := errors.Join(f.cursor.Reserve(), f.division.Reserve()); err != nil {
-		return c, fmt.Errorf("kafka: the cursor: %w", err)
+		return c, 0, fmt.Errorf("kafka: the cursor: %w", err)
 	}
 	if !divided || len(division.counts) != len(c.counts) {
-		return c, f.saveDivision(&c)
+		return c, c.next, f.saveDivision(&c)
 	}
-	return c, nil
+	return c, division.next, nil
 }
 
 // Shipped returns how far the cursor file at path says that a spool was shipped: the spool must
-// never give a number below to a new event (spool.Options.Next). Without a cursor it is where the events
-// were last divided anew, and 0 where nobody knows.
+// never give a number below to a new event (spool.Options.Next). Without a cursor it is what the division's file says, and 0
+// where nobody knows.
 func Shipped(path string) uint64 {
 	c, err := loadCursor(path)
 	if err != nil {

@@ -13,12 +13,13 @@ import (
 	"mailbeacon/internal/slotfile"
 )
 
-// restored is where a shipper of edge 1, epoch 1, begins in a spool from number 7 on, with 3 partitions.
+// restored is where a shipper of edge 1, epoch 1, begins in a spool from the second block on, with 3 partitions.
 func restored(t *testing.T, path string) (cursor, error) {
 	t.Helper()
 	f, err := openCursorFiles(path)
 	must(t, err)
-	return f.restore(1, 1, 7, 3, slog.New(slog.DiscardHandler))
+	c, _, err := f.restore(1, 1, BlockEvents, 3, slog.New(slog.DiscardHandler))
+	return c, err
 }
 
 // TestRestoreCursor: what the two files say, and what is made of it.
@@ -27,7 +28,7 @@ func TestRestoreCursor(t *testing.T) {
 	of := func(next uint64, counts ...uint32) *cursor {
 		return &cursor{edge: 1, epoch: 1, next: next, counts: counts}
 	}
-	none := of(7, 0, 0, 0)
+	none := of(BlockEvents, 0, 0, 0)
 	for name, c := range map[string]struct {
 		cursor, division *cursor
 		want             *cursor
@@ -35,8 +36,9 @@ func TestRestoreCursor(t *testing.T) {
 		"nothing":                      {nil, nil, none},
 		"a cursor":                     {of(70_000, 4, 5), nil, of(70_000, 4, 5)},
 		"both":                         {of(70_000, 4, 5), of(0, 0, 0), of(70_000, 4, 5)},
-		"the cursor is lost":           {nil, of(0, 0, 0), of(7, 0, 0)},
-		"lost after a division":        {nil, of(BlockEvents, 0, 0), of(BlockEvents, 0, 0)},
+		"the cursor is lost":           {nil, of(0, 0, 0), of(BlockEvents, 0, 0)},
+		"lost after a division":        {nil, of(2*BlockEvents, 0, 0), of(2*BlockEvents, 0, 0)},
+		"lost within a block":          {nil, of(70_000, 4, 5), of(70_000, 4, 5)},
 		"the division came after":      {of(BlockEvents, 0, 0), of(BlockEvents, 0, 0, 0, 0), of(BlockEvents, 0, 0, 0, 0)},
 		"another edge's":               {&cursor{edge: 2, epoch: 1, next: 70_000, counts: []uint32{1, 2}}, nil, none},
 		"an earlier life's":            {&cursor{edge: 1, epoch: 0, next: 70_000, counts: []uint32{1, 2}}, nil, none},

@@ -52,9 +52,10 @@ type PartitionOptions struct {
 // Partition is one partition of the events' topic, an aggregate.Source. Where to read is the caller's
 // business, who has it from the store: what the group's offsets say is never asked.
 type Partition struct {
-	o   PartitionOptions
-	end atomic.Int64 // and 1 more; 0 is not known
-	at  atomic.Int64
+	o     PartitionOptions
+	end   atomic.Int64 // and 1 more; 0 is not known
+	at    atomic.Int64
+	asked atomic.Int64 // since when the broker is asked in vain, Unix nanoseconds; 0 while it answers
 }
 
 var _ aggregate.Source = (*Partition)(nil)
@@ -79,6 +80,16 @@ func NewPartition(o PartitionOptions) (*Partition, error) {
 func (p *Partition) Lag() (records int64, known bool) {
 	end := p.end.Load()
 	return max(0, end-1-p.at.Load()), end > 0
+}
+
+// Unanswered is for how long the broker has been asked for records without an answer, 0 while it answers. It answers within half
+// a second where there are none.
+func (p *Partition) Unanswered() time.Duration {
+	since := p.asked.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, since))
 }
 
 // Trim implements aggregate.Source. The topic's retention has the say.
@@ -106,6 +117,7 @@ type chunk struct {
 	bytes   []byte
 	upTo    int64 // the offset behind it
 	err     error
+	works   bool // the first answer, or the first after an error
 }
 
 // feed is a Partition that is read. One goroutine fetches ahead.
@@ -130,11 +142,13 @@ type feed struct {
 func (f *feed) Close() error {
 	f.stop()
 	f.running.Wait()
+	f.p.asked.Store(0)
 	return nil
 }
 
 // run fetches until ctx ends or the partition is broken.
 func (f *feed) run(ctx context.Context, offset int64) {
+	works := false
 	for retry := (backoff{}); ; {
 		var c *chunk
 		select {
@@ -143,12 +157,17 @@ func (f *feed) run(ctx context.Context, offset int64) {
 			return
 		}
 		before := offset
+		f.p.asked.CompareAndSwap(0, time.Now().UnixNano())
 		c.err = f.fill(ctx, c, &offset)
 		c.upTo = offset
 		if ctx.Err() != nil {
 			return
 		}
-		if c.err == nil && offset == before {
+		if c.err == nil {
+			f.p.asked.Store(0)
+		}
+		c.works, works = c.err == nil && !works, c.err == nil
+		if c.err == nil && offset == before && !c.works {
 			f.free <- c
 			retry = backoff{}
 			continue
@@ -206,9 +225,11 @@ func (f *feed) fill(ctx context.Context, c *chunk, offset *int64) error {
 		c.bytes = append(c.bytes, r.value...)
 		c.records = append(c.records, record{offset: r.offset, value: c.bytes[start:len(c.bytes):len(c.bytes)]})
 	}
-	next := got.behind()
+	var next int64
 	if len(c.records) > 0 {
 		next = c.records[len(c.records)-1].offset + 1
+	} else if next, err = o.Client.behind(ctx, got); err != nil {
+		return err
 	}
 	if next > *offset {
 		// Asked after the fetch: what came before was of the topic that is there now.
@@ -268,7 +289,8 @@ func (f *feed) sameTopic(ctx context.Context) error {
 	return nil
 }
 
-// Next implements aggregate.Feed: a batch is what is left of one record.
+// Next implements aggregate.Feed: a batch is what is left of one record. When the broker answers for the first time, or again, with
+// nothing, that is a batch of nothing: whoever reads may know that reading works.
 func (f *feed) Next(ctx context.Context) (aggregate.Batch, error) {
 	for {
 		if f.at < int(f.frame.Count) {
@@ -287,10 +309,14 @@ func (f *feed) Next(ctx context.Context) (aggregate.Batch, error) {
 			}
 			continue
 		}
-		if f.cur != nil {
-			f.p.at.Store(f.cur.upTo)
-			f.free <- f.cur
+		if c := f.cur; c != nil {
+			f.p.at.Store(c.upTo)
 			f.cur = nil
+			nothing, upTo := c.works && len(c.records) == 0, c.upTo
+			f.free <- c
+			if nothing {
+				return aggregate.Batch{Offset: uint64(upTo) << positionBits}, nil
+			}
 		}
 		select {
 		case c := <-f.got:

@@ -89,6 +89,9 @@ func (l *lane) encode() {
 // saves, and whoever reads unpacks each record by itself.
 const worthPacking = 1 << 10
 
+// produce writes the record. Whoever is stopped between the look at consent and here writes by what was known before: an
+// event may reach Kafka whose person has refused meanwhile. It is not counted for that. Shipping is not counting: the fold asks again
+// for each event, while its own knowledge is fresh, and the store takes no commit beyond that (aggregate.Commit.Until).
 func (l *lane) produce(ctx context.Context) error {
 	r := kafkago.NewRecordReader(kafkago.Record{Value: kafkago.NewBytes(l.frame)})
 	codec := codecs[l.o.Compression]
@@ -111,6 +114,8 @@ type ShipperStats struct {
 	Shipped, Retries, Held uint64
 	// Lost is how many events of the spool could not be read any more.
 	Lost uint64
+	// Oldest is when the oldest event came that was read and is not acknowledged; zero where there is none.
+	Oldest time.Time
 	// Err is why nothing is shipped at the moment, since Since; nil while it works.
 	Err   error
 	Since time.Time
@@ -119,7 +124,7 @@ type ShipperStats struct {
 // shipStatus is what others may ask of a Shipper while it runs.
 type shipStatus struct {
 	next, shipped, retries, held, lost atomic.Uint64
-	partitions                         atomic.Int64
+	partitions, oldest                 atomic.Int64
 
 	mu    sync.Mutex
 	since time.Time
@@ -141,6 +146,9 @@ func (s *Shipper) Stats() ShipperStats {
 	out := ShipperStats{
 		Next: st.next.Load(), Partitions: int(st.partitions.Load()), Shipped: st.shipped.Load(),
 		Retries: st.retries.Load(), Held: st.held.Load(), Lost: st.lost.Load(),
+	}
+	if ms := st.oldest.Load(); ms != 0 {
+		out.Oldest = time.UnixMilli(ms)
 	}
 	st.mu.Lock()
 	defer st.mu.Unlock()

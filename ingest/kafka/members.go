@@ -31,6 +31,9 @@ type MembersOptions struct {
 	// Group is the group's name: its members divide the topic's partitions.
 	Group string
 	Topic Topic
+	// Divided, if it is set, is told of the topic as it is now after each division, if it has got more partitions since it was told
+	// last, or since Topic. An error ends Run with it.
+	Divided func(topic Topic) error
 	// Own works on one partition until ctx ends; then it must return within half a minute, or the
 	// partition has a new owner before it has lost the old one. An error before that is an alarm:
 	// the partition stays with this member, and nothing is done with it until the next division, or Resume.
@@ -49,17 +52,27 @@ type MembersOptions struct {
 type Members struct {
 	o MembersOptions
 
+	stop context.CancelCauseFunc // of Run
+
+	telling sync.Mutex
+	told    int // partitions that Divided knows of
+
 	mu     sync.Mutex
 	owned  map[int]struct{}
 	alarms map[int]error
 	gen    int32
+	in     *kafkago.Generation // nil while there is none
+	out    time.Time           // since when there is none
 	err    error
 }
 
 // MembersStats is how a member is doing.
 type MembersStats struct {
 	Generation int32 // of the last division; 0 before the first
-	Owned      []int // the partitions that are worked on now
+	// Out is since when this member has no part in a division: since Run began, or since the last one ended. Zero while it has.
+	// A division takes a few seconds, up to half a minute where somebody is slow to give its partitions up.
+	Out   time.Time
+	Owned []int // the partitions that are worked on now
 	// Alarms are the partitions that are owned and stopped, and why.
 	Alarms map[int]error
 	// Err is why the group can't be joined at the moment.
@@ -81,12 +94,15 @@ func NewMembers(o MembersOptions) (*Members, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	o.Logger = o.Logger.With("group", o.Group, "topic", o.Topic.Name)
-	return &Members{o: o, owned: map[int]struct{}{}, alarms: map[int]error{}}, nil
+	return &Members{o: o, told: o.Topic.Partitions, owned: map[int]struct{}{}, alarms: map[int]error{}, out: time.Now()}, nil
 }
 
 // Run is a member of the group until ctx ends; then every Own has returned, and the others were told.
-// An error means that the group can't be joined by these options at all.
+// An error means that the group can't be joined by these options at all, or is that of Divided. It must not be called twice.
 func (m *Members) Run(ctx context.Context) error {
+	told := ctx
+	ctx, m.stop = context.WithCancelCause(ctx)
+	defer m.stop(nil)
 	c := &m.o.Client.c
 	group, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
 		ID: m.o.Group, Brokers: c.Brokers, Topics: []string{m.o.Topic.Name},
@@ -117,6 +133,9 @@ func (m *Members) Run(ctx context.Context) error {
 	if err := group.Close(); err != nil {
 		m.o.Logger.Warn("leaving the group failed; the others wait for its session to end", "error", err)
 	}
+	if told.Err() == nil {
+		return context.Cause(ctx)
+	}
 	return nil
 }
 
@@ -138,11 +157,49 @@ func (m *Members) start(gen *kafkago.Generation) {
 		topic.Partitions = max(topic.Partitions, p.ID+1) // it may have got more
 	}
 	m.mu.Lock()
-	m.gen, m.err = gen.ID, nil
+	m.gen, m.err, m.in, m.out = gen.ID, nil, gen, time.Time{}
 	m.mu.Unlock()
 	m.o.Logger.Info("partitions were divided", "generation", gen.ID, "owned", numbers)
+	gen.Start(func(ctx context.Context) { m.watch(ctx, gen) })
 	for _, p := range numbers {
 		gen.Start(func(ctx context.Context) { m.own(ctx, topic, p) })
+	}
+}
+
+// watch tells of a topic that has got more partitions, and notes when a division ends.
+func (m *Members) watch(ctx context.Context, gen *kafkago.Generation) {
+	if m.o.Divided != nil {
+		m.tell(ctx)
+	}
+	<-ctx.Done()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.in == gen {
+		m.in, m.out = nil, time.Now()
+	}
+}
+
+// tell asks for the topic until it has an answer, and tells Divided of it. Whoever adds partitions ends the division, so that
+// once for each is enough.
+func (m *Members) tell(ctx context.Context) {
+	m.telling.Lock()
+	defer m.telling.Unlock()
+	for retry := (backoff{}); ; {
+		topic, err := m.o.Client.Topic(ctx, m.o.Topic.Name)
+		switch {
+		case err != nil:
+			if !retry.wait(ctx) {
+				return
+			}
+			continue
+		case topic.Partitions <= m.told:
+			return
+		}
+		m.told = topic.Partitions
+		if err := m.o.Divided(topic); err != nil {
+			m.stop(err)
+		}
+		return
 	}
 }
 
@@ -185,5 +242,5 @@ func (m *Members) work(ctx context.Context, topic Topic, p int) error {
 func (m *Members) Stats() MembersStats {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return MembersStats{Generation: m.gen, Owned: slices.Sorted(maps.Keys(m.owned)), Alarms: maps.Clone(m.alarms), Err: m.err}
+	return MembersStats{Generation: m.gen, Out: m.out, Owned: slices.Sorted(maps.Keys(m.owned)), Alarms: maps.Clone(m.alarms), Err: m.err}
 }

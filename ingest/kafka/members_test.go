@@ -93,10 +93,11 @@ func TestMemberSleepsPastItsSession(t *testing.T) {
 	for range rounds(t, 1) {
 		p.frozen.Store(true)
 		eventually(t, "the other takes over", func() bool { return slices.Equal(owned(b), []int{0, 1}) })
+		eventually(t, "the first knows that it is out", func() bool { return !a.Stats().Out.IsZero() })
 		time.Sleep(time.Duration(rand.IntN(500)) * time.Millisecond)
 		p.frozen.Store(false)
 		eventually(t, "both own some again", func() bool {
-			return len(owned(a)) == 1 && len(owned(b)) == 1 && slices.Equal(owned(a, b), []int{0, 1})
+			return len(owned(a)) == 1 && len(owned(b)) == 1 && slices.Equal(owned(a, b), []int{0, 1}) && a.Stats().Out.IsZero() && b.Stats().Out.IsZero()
 		})
 	}
 	halt()
@@ -196,6 +197,48 @@ func TestStoppedPartitionGoesOn(t *testing.T) {
 	must(t, <-ended)
 	if st := m.Stats(); len(st.Alarms) != 0 || len(st.Owned) != 0 {
 		t.Errorf("in the end: %+v", st)
+	}
+}
+
+// TestMembersAreToldOfMorePartitions: a member that may not go on with more partitions ends with the reason, and one that has nothing to do
+// is a member all the same.
+func TestMembersAreToldOfMorePartitions(t *testing.T) {
+	t.Parallel()
+	k := sharedClient(t)
+	topic := ensure(t, k, EventsTopic(newTopic(t), 1, 0, 0))
+	tooMany := errors.New("these are too many")
+	var told []int
+	m, err := NewMembers(MembersOptions{
+		Client: k, Group: topic.Name, Topic: topic, Logger: testLogger(t),
+		Divided: func(now Topic) error {
+			if told = append(told, now.Partitions); now.Partitions > 3 {
+				return tooMany
+			}
+			return nil
+		},
+		Own: func(ctx context.Context, _ Topic, _ int) error { <-ctx.Done(); return nil },
+	})
+	must(t, err)
+	if st := m.Stats(); st.Generation != 0 || st.Out.IsZero() {
+		t.Errorf("before it joined: %+v", st)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- m.Run(t.Context()) }()
+	joined := func() bool { st := m.Stats(); return st.Generation > 0 && st.Out.IsZero() }
+	eventually(t, "it joins", joined)
+	more(t, k, topic.Name, 3)
+	eventually(t, "it goes on with three", func() bool { return joined() && len(m.Stats().Owned) == 3 })
+	more(t, k, topic.Name, 5)
+	select {
+	case err := <-ended:
+		if !errors.Is(err, tooMany) {
+			t.Errorf("ended with %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("it goes on with five")
+	}
+	if !slices.Equal(told, []int{3, 5}) {
+		t.Errorf("told of %v partitions", told)
 	}
 }
 

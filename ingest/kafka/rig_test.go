@@ -40,9 +40,11 @@ type rig struct {
 	spool  *spool.Spool
 	store  *storetest.Memory
 
-	consent aggregate.Consent
-	fresh   atomic.Bool
-	fail    func(step string) error
+	consent   aggregate.Consent
+	fresh     atomic.Bool
+	fail      func(step string) error
+	noteEvery time.Duration
+	renew     time.Duration // of the spool
 
 	clients []*Client
 	acked   [campaigns]atomic.Uint64 // by campaign, from 1
@@ -71,7 +73,7 @@ func (r *rig) client() *Client {
 func (r *rig) openSpool() {
 	r.t.Helper()
 	var err error
-	r.spool, _, err = spool.Open(spool.Options{Dir: filepath.Join(r.dir, "spool"), SegmentBytes: 256 << 10, Next: Shipped(r.cursor())})
+	r.spool, _, err = spool.Open(spool.Options{Dir: filepath.Join(r.dir, "spool"), SegmentBytes: 256 << 10, Next: Shipped(r.cursor()), Renew: r.renew})
 	must(r.t, err)
 	r.t.Cleanup(func() { r.spool.Close() })
 }
@@ -119,7 +121,7 @@ func (r *rig) newShipper(k *Client) *Shipper {
 	r.t.Helper()
 	s, err := NewShipper(ShipperOptions{
 		Client: k, Topic: r.topic, Spool: OfSpool(r.spool), Cursor: r.cursor(), Consent: r.consent, Fresh: r.fresh.Load,
-		SaveEvery: 10 * time.Millisecond, StopTimeout: time.Second, Logger: testLogger(r.t), fail: r.fail,
+		SaveEvery: 10 * time.Millisecond, StopTimeout: time.Second, Logger: testLogger(r.t), fail: r.fail, noteEvery: r.noteEvery,
 	})
 	must(r.t, err)
 	return s

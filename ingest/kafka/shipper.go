@@ -23,6 +23,9 @@ const (
 	// DefaultSaveEvery is how often the cursor is written while there is more to ship.
 	DefaultSaveEvery = 100 * time.Millisecond
 
+	// noteEvery is how long what was shipped of a block may stay in a spool that is quiet.
+	noteEvery = 2 * time.Minute
+
 	shipStopTimeout = 10 * time.Second
 	gatePoll        = 20 * time.Millisecond
 )
@@ -82,7 +85,8 @@ type ShipperOptions struct {
 	StopTimeout time.Duration
 	Logger      *slog.Logger // nil: silent
 
-	fail func(step string) error // tests end the shipper before and after each step
+	noteEvery time.Duration           // noteEvery if 0, never if below
+	fail      func(step string) error // tests end the shipper before and after each step
 }
 
 func (o *ShipperOptions) complete() error {
@@ -101,6 +105,9 @@ func (o *ShipperOptions) complete() error {
 	}
 	if o.SaveEvery <= 0 {
 		o.SaveEvery = DefaultSaveEvery
+	}
+	if o.noteEvery == 0 {
+		o.noteEvery = noteEvery
 	}
 	if o.StopTimeout <= 0 {
 		o.StopTimeout = shipStopTimeout
@@ -129,6 +136,8 @@ type Shipper struct {
 	pending []event.Event // of buf, not shipped yet; the first is the cursor's
 	saved   uint64        // the cursor in the file
 	savedT  time.Time
+	noted   uint64 // the division in its file
+	notedT  time.Time
 	trimmed uint64 // the spool, up to here
 	wrote   int    // a partition that took a record of the last round
 	status  shipStatus
@@ -144,7 +153,7 @@ func NewShipper(o ShipperOptions) (*Shipper, error) {
 	if err := s.restore(); err != nil {
 		return nil, err
 	}
-	s.saved, s.savedT = s.cur.next, time.Now()
+	s.saved, s.savedT, s.notedT = s.cur.next, time.Now(), time.Now()
 	_, s.doubt = o.Spool.Bounds()
 	s.status.next.Store(s.cur.next)
 	if len(s.cur.counts) > o.Topic.Partitions {
@@ -160,7 +169,7 @@ func (s *Shipper) restore() (err error) {
 		return err
 	}
 	first, _ := s.o.Spool.Bounds()
-	s.cur, err = s.files.restore(s.o.Spool.Edge, s.o.Spool.Epoch, first, s.o.Topic.Partitions, s.o.Logger)
+	s.cur, s.noted, err = s.files.restore(s.o.Spool.Edge, s.o.Spool.Epoch, first, s.o.Topic.Partitions, s.o.Logger)
 	return err
 }
 
@@ -217,7 +226,11 @@ func (s *Shipper) ended(hard context.Context, err error) error {
 	if errors.As(err, &crash) {
 		return err
 	}
-	return s.save(hard)
+	if err := s.save(hard); err != nil {
+		return err
+	}
+	s.notedT = time.Time{} // nobody will look at the clock again
+	return s.note()
 }
 
 // crashError is a test's: the process is as good as dead.
@@ -248,7 +261,7 @@ func (s *Shipper) round(ctx, hard context.Context, r aggregate.SpoolReader) erro
 	if err := s.send(ctx, hard); err != nil {
 		return err
 	}
-	s.pending = s.pending[n:]
+	s.wait(s.pending[n:])
 	s.moved(n)
 	if time.Since(s.savedT) < s.o.SaveEvery {
 		return nil
@@ -278,17 +291,20 @@ func (s *Shipper) regroup(ctx context.Context) error {
 	}
 	s.o.Logger.Info("the topic has more partitions; events are divided among all of them from here on",
 		"number", s.cur.next, "before", len(s.lanes), "now", s.o.Topic.Partitions)
-	s.cur = next
+	s.cur, s.noted = next, next.next
 	s.setLanes(s.o.Topic.Partitions)
 	return nil
 }
 
-// read reads events; none where it is time to save the cursor.
+// read reads events; none where it is time to save the cursor, or to note it.
 func (s *Shipper) read(ctx context.Context, r aggregate.SpoolReader) error {
 	limited, cancel := ctx, context.CancelFunc(func() {})
 	dirty := s.saved != s.cur.next
-	if dirty {
+	switch {
+	case dirty:
 		limited, cancel = context.WithDeadline(ctx, s.savedT.Add(s.o.SaveEvery))
+	case s.notes():
+		limited, cancel = context.WithDeadline(ctx, s.notedT.Add(s.o.noteEvery))
 	}
 	defer cancel()
 	first, n, skipped, err := r.Next(limited, s.buf)
@@ -298,13 +314,54 @@ func (s *Shipper) read(ctx context.Context, r aggregate.SpoolReader) error {
 	}
 	if n > 0 || skipped > 0 {
 		s.pass(first)
-		s.pending = s.buf[:n]
+		s.wait(s.buf[:n])
 		return nil
 	}
-	if dirty && limited.Err() != nil && ctx.Err() == nil {
+	switch {
+	case limited.Err() == nil || ctx.Err() != nil:
+		return err
+	case dirty:
 		return s.save(ctx)
+	default:
+		return s.note()
 	}
-	return err
+}
+
+// wait takes events as those that are to be shipped next.
+func (s *Shipper) wait(events []event.Event) {
+	s.pending = events
+	s.status.oldest.Store(cameAt(events, time.Now()))
+}
+
+// cameAt is when the first of some events came that follow each other, in milliseconds, 0 if there are none. Of an event that is
+// suppressed only the hour is kept; it came before what follows it.
+func cameAt(events []event.Event, now time.Time) int64 {
+	if len(events) == 0 {
+		return 0
+	}
+	at := now.UnixMilli()
+	for i := range events {
+		if events[i].Reason == event.Counted {
+			return min(at, events[i].Time)
+		}
+		at = min(at, events[i].Time+time.Hour.Milliseconds())
+	}
+	return at
+}
+
+// OldestAt is when the event came that has a number of the spool, as far as the spool tells, zero where it can't be read.
+func OldestAt(ctx context.Context, s Spool, number uint64) time.Time {
+	r, err := s.Reader(number)
+	if err != nil {
+		return time.Time{}
+	}
+	defer func() { _ = r.Close() }() // it only read
+	some := make([]event.Event, 256)
+	_, n, _, err := r.Next(ctx, some)
+	if err != nil || n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(cameAt(some[:n], time.Now()))
 }
 
 // pass moves over numbers that nobody will see.
@@ -371,8 +428,8 @@ func (s *Shipper) moved(n int) {
 	s.status.fault(nil)
 }
 
-// save writes the cursor, if it moved and the topic is still the one that it speaks of, and trims the spool up to the block that it stands in: should the
-// cursor be lost, numbering starts there.
+// save writes the cursor, if it moved and the topic is still the one that it speaks of, and trims the spool up to where numbering would start
+// should the cursor be lost.
 func (s *Shipper) save(ctx context.Context) error {
 	s.savedT = time.Now()
 	if s.saved == s.cur.next {
@@ -392,23 +449,51 @@ func (s *Shipper) save(ctx context.Context) error {
 		return err
 	}
 	before := s.trimmed
-	if err := s.trim(); err != nil || s.trimmed == before {
+	if err := s.trim(); err != nil {
 		return err
 	}
-	return s.o.fail("after trim")
+	if s.trimmed != before {
+		if err := s.o.fail("after trim"); err != nil {
+			return err
+		}
+	}
+	return s.note()
 }
 
-// trim trims the spool up to the block in which the saved cursor stands.
+// trim trims the spool up to the block in which the saved cursor stands, or further, up to what is noted.
 func (s *Shipper) trim() error {
-	block := s.saved - s.saved%BlockEvents
-	if block <= s.trimmed {
+	before := max(s.saved-s.saved%BlockEvents, min(s.noted, s.saved))
+	if before <= s.trimmed {
 		return nil
 	}
-	if err := s.o.Spool.Trim(block); err != nil {
+	if err := s.o.Spool.Trim(before); err != nil {
 		return err
 	}
-	s.trimmed = block
+	s.trimmed = before
 	return nil
+}
+
+// notes says whether the spool keeps events that are shipped, for the sake of their numbers alone.
+func (s *Shipper) notes() bool { return s.o.noteEvery > 0 && s.saved > s.trimmed }
+
+// note writes the cursor a second time, now and then: into the division's file, since numbering can start there too. Then the spool need not
+// keep what was shipped of the block, which might take weeks to fill up.
+func (s *Shipper) note() error {
+	if !s.notes() || s.saved != s.cur.next || time.Since(s.notedT) < s.o.noteEvery {
+		return nil
+	}
+	s.notedT = time.Now() // also where it fails: shipping goes on, and it is tried again as much later
+	if err := s.o.fail("before note"); err != nil {
+		return err
+	}
+	if err := s.files.saveDivision(&s.cur); err != nil {
+		return err
+	}
+	s.noted = s.saved
+	if err := s.o.fail("after note"); err != nil {
+		return err
+	}
+	return s.trim()
 }
 
 // sameTopic finds out whether what was acknowledged went to the topic that is meant: one that was made

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"time"
 
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/internal/classify"
@@ -87,7 +88,7 @@ func (s *Counts) failed(err error, doing string, args ...any) error {
 	return fmt.Errorf("%s in %s: %w", fmt.Sprintf(doing, args...), s.d.path, explain(err))
 }
 
-// apply writes a commit; everything that may refuse it comes first.
+// apply writes a commit, or refuses it.
 func (t *tx) apply(ctx context.Context, c *aggregate.Commit) error {
 	var stored int64
 	err := t.query("position_get").QueryRowContext(ctx, c.Partition).Scan(&stored)
@@ -125,6 +126,9 @@ func (t *tx) apply(ctx context.Context, c *aggregate.Commit) error {
 		if _, err := active.ExecContext(ctx, int64(a.Subject), a.Day); err != nil {
 			return err
 		}
+	}
+	if !c.Until.IsZero() && !time.Now().Before(c.Until) { // as late as can be
+		return aggregate.ErrLate
 	}
 	return nil
 }

@@ -49,6 +49,25 @@ func commitIsRead(t *testing.T, f *fixture) {
 	}
 }
 
+// late: a commit whose time is over leaves nothing, and keeps nobody from committing from there.
+func late(t *testing.T, f *fixture) {
+	c := &aggregate.Commit{
+		Partition: 2, After: aggregate.Progress{Offset: 5},
+		Counts: []aggregate.Count{{Cell: aggregate.Cell{Campaign: 4, Kind: event.Open}, N: 5}}, Until: time.Now().Add(-time.Millisecond),
+	}
+	if err := f.Commit(t.Context(), c); !errors.Is(err, aggregate.ErrLate) {
+		t.Errorf("%v, want %v", err, aggregate.ErrLate)
+	}
+	if p, n := f.progress(t, 2), f.counts(t, 4); p.Offset != 0 || len(n) != 0 {
+		t.Errorf("it left %+v and %v", p, n)
+	}
+	c.Until = time.Now().Add(time.Hour)
+	f.mustCommit(t, c)
+	if p := f.progress(t, 2); p.Offset != 5 {
+		t.Errorf("%+v after a commit in time", p)
+	}
+}
+
 func cellsAddUp(t *testing.T, f *fixture) {
 	// Cells that differ in one coordinate each, and the same in every commit.
 	base := aggregate.Cell{Campaign: 1, Hour: 10, Link: 1, Kind: event.Click, Reason: event.Counted, Class: classify.Human, Client: event.Gmail}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/event"
@@ -94,6 +95,9 @@ func (m *Memory) Commit(ctx context.Context, c *aggregate.Commit) error {
 	p := m.partitions[c.Partition]
 	if p.Offset != c.Before {
 		return fmt.Errorf("commit from %d: %w: %d is stored", c.Before, aggregate.ErrConflict, p.Offset)
+	}
+	if !c.Until.IsZero() && !time.Now().Before(c.Until) {
+		return fmt.Errorf("commit from %d: %w", c.Before, aggregate.ErrLate)
 	}
 	p.Offset, p.Context = c.After.Offset, c.After.Context
 	for _, e := range c.After.Edges {

@@ -31,6 +31,7 @@ func Run(t *testing.T, b Backend) {
 		"Marks":                  marksAreMerged,
 		"Extremes":               extremes,
 		"Conflict":               conflict,
+		"Late":                   late,
 		"Partitions":             partitions,
 		"Rivals":                 rivals,
 		"Readers":                readersSeeWholeCommits,

@@ -159,6 +159,10 @@ func (f *Follower) Fresh() bool {
 	return known && age < Lease
 }
 
+// FreshUntil is up to when what heartbeats have proved so far makes Fresh true, a time of the monotonic clock; zero while
+// nothing was proved.
+func (f *Follower) FreshUntil() time.Time { return f.lease.until() }
+
 // HeartbeatAge is for how long the log may have gone on without what is folded here; false while no
 // heartbeat has proved anything yet.
 func (f *Follower) HeartbeatAge() (time.Duration, bool) { return f.lease.age() }

@@ -96,3 +96,13 @@ func (l *lease) age() (time.Duration, bool) {
 	}
 	return time.Since(l.proof), true
 }
+
+// until is when the lease runs out, or ran out; zero if there never was one.
+func (l *lease) until() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.proof.IsZero() {
+		return time.Time{}
+	}
+	return l.proof.Add(Lease)
+}

@@ -64,6 +64,7 @@ func TestClusterFaults(t *testing.T) {
 		{"answers of Kafka are lost", f.loseAnswersOfKafka, nil},
 		{"answers of ClickHouse are lost", f.loseAnswersOfClickHouse, nil},
 		{"inserts are answered by errors, time-outs and silence", f.loseOutcomes, nil},
+		{"ClickHouse falls silent", f.silentStore, nil},
 		{"Kafka is out of reach", f.outOfReach, []int{0}},
 		{"a consumer sleeps past its session", f.sleepingOwner, nil},
 		{"rival owners under kill -9", f.rivals, nil},
@@ -160,6 +161,23 @@ func (f *faulted) loseOutcomes(t *testing.T, lanes [][]*lane) {
 			t.Error("that is no fault")
 		}
 	}
+}
+
+// silentStore lets a consumer's connections to the store stay silent: it says that its partitions stand still, and that
+// they don't once the store answers.
+func (f *faulted) silentStore(t *testing.T, lanes [][]*lane) {
+	i := rand.IntN(testConsumers)
+	s := f.consumers[i]
+	await(t, "each consumer owns something", func() bool { return f.consumers[0].owned() > 0 && f.consumers[1].owned() > 0 })
+	s.awaitReady()
+	f.drive(lanes, func() {
+		f.storeWays[i].block(true)
+		began := time.Now()
+		s.await("that a partition stands still", func(_ int, body string) bool { return strings.Contains(body, "nothing of partition ") })
+		t.Logf("said after %v", time.Since(began).Round(100*time.Millisecond))
+		f.storeWays[i].unblock()
+		s.awaitReady()
+	})
 }
 
 // outOfReach takes Kafka away: connections are refused, then they are taken and stay silent. An edge is

@@ -129,6 +129,9 @@ func (c *cluster) startAll() {
 	for i := range c.consumers {
 		c.consumers[i] = c.start("consume", i)
 	}
+	for _, s := range c.consumers {
+		s.awaitReady()
+	}
 }
 
 // all is every role, in the order in which they start.
@@ -136,10 +139,17 @@ func (c *cluster) all() []*server {
 	return slices.Concat([]*server{c.admin}, c.edges, c.consumers)
 }
 
-// start starts a role and waits until it is ready.
+// start starts a role and waits until it is ready. A consumer need not have joined its group: where another one was killed
+// before, that takes until the session of that one ended.
 func (c *cluster) start(role string, n int) *server {
 	c.t.Helper()
 	s := c.launch(role, n)
+	if role == "consume" {
+		s.await("that it counts once it joined its group", func(status int, body string) bool {
+			return status == http.StatusOK || strings.Contains(body, "was not joined yet") && !strings.Contains(body, "nothing is counted, since")
+		})
+		return s
+	}
 	s.awaitReady()
 	if role == "edge" {
 		s.ready()
@@ -181,8 +191,14 @@ func (c *cluster) stop() {
 // awaitReady waits until /readyz of the private side says so.
 func (s *server) awaitReady() {
 	s.t.Helper()
+	s.await("that it is ready", func(status int, _ string) bool { return status == http.StatusOK })
+}
+
+// await waits until the answer of /readyz is as it should be.
+func (s *server) await(what string, ok func(status int, body string) bool) {
+	s.t.Helper()
 	last := "nothing"
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		select {
 		case <-s.ended:
 			s.t.Fatalf("the role ended (%v) instead of serving:\n%s", s.err, &s.out)
@@ -198,11 +214,11 @@ func (s *server) awaitReady() {
 		}
 		b, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if last = string(b); resp.StatusCode == http.StatusOK {
+		if last = string(b); ok(resp.StatusCode, last) {
 			return
 		}
 	}
-	s.t.Fatalf("the role is not ready: %s; it said:\n%s", last, &s.out)
+	s.t.Fatalf("it does not say %s; it answers %s, and said:\n%s", what, last, &s.out)
 }
 
 // drain waits until everything that the edges took is in Kafka, and all of that is counted.
