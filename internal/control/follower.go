@@ -62,6 +62,12 @@ type FollowerStats struct {
 	SnapshotFails uint64    // snapshots that could not be written
 }
 
+// news is what was folded, heartbeats aside.
+type news struct {
+	unsaved atomic.Uint64 // entries that no snapshot holds
+	pos     atomic.Uint64 // of the last one
+}
+
 // Follower folds a log into folders, in order and each entry once, and keeps a snapshot of them on
 // disk. Applied, WaitApplied and Stats may be called concurrently with everything; so may Run and
 // CatchUp, which take turns.
@@ -85,7 +91,7 @@ type Follower struct {
 	saveFails atomic.Uint64
 	failing   atomic.Bool
 	contact   atomic.Int64  // Unix nanoseconds
-	news      atomic.Uint64 // entries that no snapshot holds, without heartbeats
+	news      news
 	lease     lease
 }
 
@@ -281,7 +287,7 @@ func (f *Follower) fold(ctx context.Context) (int, error) {
 	if len(entries) > 0 {
 		f.bell.Ring()
 	}
-	if f.news.Load() >= uint64(f.o.SnapshotEntries) {
+	if f.news.unsaved.Load() >= uint64(f.o.SnapshotEntries) {
 		f.dueBell.Ring()
 	}
 	return len(entries), nil
@@ -295,10 +301,11 @@ func (f *Follower) apply(e *Entry) {
 		}
 	}
 	f.last = fingerprint(e)
-	if e.Kind != KindHeartbeat {
-		f.news.Add(1)
-	}
 	f.applied.Store(uint64(e.Position))
+	if e.Kind != KindHeartbeat {
+		f.news.unsaved.Add(1)
+		f.news.pos.Store(uint64(e.Position))
+	}
 }
 
 // verify looks, once per process and before anything is folded, whether the log is the one that
