@@ -52,6 +52,8 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 	defer closing(&err, state.close)
+	voice := openEcho(brokers, cfg, config.Edge, state, logger)
+	defer closing(&err, voice.close)
 	shipped := kafka.Shipped(dir.Path(cursorFile))
 	events, recovery, err := spool.Open(spool.Options{
 		Dir: dir.Path(spoolFolder), SegmentBytes: cfg.SegmentBytes, Next: shipped, Known: shipped > 0, Logger: logger,
@@ -82,18 +84,20 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	ship := &shipping{cfg: cfg, dir: dir, brokers: brokers, state: state, spool: events, logger: logger}
+	ship := &shipping{cfg: cfg, dir: dir, brokers: brokers, state: state, voice: voice, spool: events, logger: logger}
 	metrics := newMetrics()
 	edge.measure(metrics)
 	measureSpool(metrics, events)
 	state.measure(metrics)
 	measureLease(metrics, state.follower)
+	voice.measure(metrics)
 	measureShipping(metrics, ship)
 	status := serveStatus(metrics, func() []string { return edgeNotReady(state, events) })
 
 	work := newParts(ctx, logger)
 	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
 	work.Go("follow the control log", state.follower.Run)
+	voice.start(work)
 	work.Go("ship", ship.run)
 	work.Serve("the public side", func() error { return edge.serve(public) })
 	work.Serve("the private side", func() error { return status.Serve(private) })
@@ -129,6 +133,7 @@ type shipping struct {
 	dir     *datadir.Dir
 	brokers *kafka.Client
 	state   *state
+	voice   *echo
 	spool   *spool.Spool
 	logger  *slog.Logger
 
@@ -171,7 +176,7 @@ func (s *shipping) open(ctx context.Context) (*kafka.Shipper, error) {
 	}
 	return kafka.NewShipper(kafka.ShipperOptions{
 		Client: s.brokers, Topic: topic, Spool: kafka.OfSpool(s.spool), Cursor: s.dir.Path(cursorFile),
-		Consent: s.state.consent, Fresh: s.state.follower.Fresh,
+		Consent: s.state.consent, Fresh: s.voice.here.Open,
 		Compression: kafka.Compression(s.cfg.Compress), StopTimeout: s.cfg.StopTimeout, Logger: s.logger,
 	})
 }

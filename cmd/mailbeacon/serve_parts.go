@@ -121,11 +121,7 @@ func follow(log control.Log, dir *datadir.Dir, cfg *config.Config, logger *slog.
 }
 
 // stale is why what is known here is not taken for all there is, and what that means.
-func (s *state) stale(so string) string {
-	why := "no heartbeat of an admin came through the control log yet"
-	if age, known := s.follower.HeartbeatAge(); known {
-		why = fmt.Sprintf("the control log brought no heartbeat of an admin for %s", age.Round(100*time.Millisecond))
-	}
+func (s *state) stale(why, so string) string {
 	if s.follower.Stats().LogFailing {
 		why = "the control log can't be read"
 	}

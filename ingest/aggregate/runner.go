@@ -34,7 +34,8 @@ type RunnerOptions struct {
 	// MaxCommit is how many events make a commit due before; DefaultMaxCommit if 0.
 	MaxCommit int
 	// Fresh says whether Fold's Consent and Campaigns know of all changes; nil is always. While it is
-	// false nothing is read and nothing is counted.
+	// false nothing is read and nothing is counted. It is asked after events were read and before Consent is
+	// asked about them: then it need only speak of events that were recorded before.
 	Fresh func() bool
 	// StopTimeout is how long the last commit may take once Run is told to stop; 10 s if 0.
 	StopTimeout time.Duration
@@ -238,6 +239,12 @@ func (o *owner) read(ctx context.Context, until time.Time) error {
 		if o.o.Lost != nil {
 			o.o.Lost(b.Lost)
 		}
+	}
+	for o.stale() { // it may have become so while there was nothing to read
+		if ctx.Err() != nil {
+			return nil // who reads it next judges it
+		}
+		sleep(ctx, freshPause)
 	}
 	if err == nil || len(b.Events) > 0 || b.Lost > 0 {
 		o.fold.Add(b, time.Now())

@@ -8,9 +8,9 @@ import (
 	"mailbeacon/internal/control"
 )
 
-// patience is how long Change waits for the fold to take a change in before it answers that it is
-// recorded and not effective yet.
-const patience = 2 * time.Second
+// patience is how long Change waits until a change holds before it answers that it is recorded and not
+// effective yet. In a cluster a role that is not heard of has lost its lease by then.
+const patience = control.Lease + control.Margin + time.Second
 
 // feedBatch bounds what is held of the log at a time.
 const feedBatch = 64
@@ -23,6 +23,8 @@ type Writer struct {
 	table    *Table
 	archive  Archive // nil: the log keeps everything
 	by       string  // of changes that do not say it
+	// everywhere waits until a position holds in all processes; nil: this one is all there is.
+	everywhere func(context.Context, control.Position) error
 }
 
 // NewWriter returns a writer to log; follower folds it into table.
@@ -38,6 +40,14 @@ func (w *Writer) Archived(a Archive) *Writer {
 	return &next
 }
 
+// Everywhere returns a writer for whom a change is effective once it holds in all processes of a cluster, which
+// await waits for.
+func (w *Writer) Everywhere(await func(context.Context, control.Position) error) *Writer {
+	next := *w
+	next.everywhere = await
+	return &next
+}
+
 // As returns a writer whose changes are noted as brought by somebody, where they do not say by whom.
 func (w *Writer) As(by string) *Writer {
 	next := *w
@@ -46,8 +56,8 @@ func (w *Writer) As(by string) *Writer {
 }
 
 // Change records decisions in one atomic step, and returns the position from which they hold and
-// whether they are effective: folded here, so that no later event is counted against them. A change
-// that is not effective yet is recorded all the same, and will be.
+// whether they are effective: no event that is recorded later is counted against them, whoever records it.
+// A change that is not effective yet is recorded all the same, and will be.
 //
 // What only repeats the last decision, with its source and text, is not recorded again: a one-click
 // address may be called as often as anybody likes. The error is a *control.InvalidError, or the log's.
@@ -118,6 +128,9 @@ func (w *Writer) record(ctx context.Context, changes []Change) ([]Recorded, bool
 func (w *Writer) Effective(ctx context.Context, pos control.Position) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	if w.everywhere != nil {
+		return w.everywhere(ctx, pos) == nil
+	}
 	return w.follower.WaitApplied(ctx, pos) == nil
 }
 

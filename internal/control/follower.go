@@ -90,7 +90,7 @@ type Follower struct {
 	logErrs   atomic.Uint64
 	saveFails atomic.Uint64
 	failing   atomic.Bool
-	contact   atomic.Int64  // Unix nanoseconds
+	contact   atomic.Int64 // Unix nanoseconds
 	news      news
 	lease     lease
 }
