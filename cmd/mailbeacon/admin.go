@@ -100,7 +100,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 	defer closing(&err, store.Close)
-	state, err := followKafka(brokers, dir, cfg, logger)
+	state, err := followKafka(brokers, dir, cfg, nil, logger)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ type lane struct {
 	partition int
 	first     uint64 // number of the first event in the partition
 	events    []event.Event
+	numbers   []uint64 // of the events, in the spool
 	frame     []byte
 	err       error
 }
@@ -79,7 +80,11 @@ func (l *lane) encode() {
 	for i := range l.events {
 		ev := l.events[i] // a copy: the original says which partition it is of
 		if ev.Reason == event.Counted {
-			if reason := l.o.Consent.Verdict(ev.Kind, ev.Subject); reason != event.Counted {
+			reason := l.o.Consent.Verdict(ev.Kind, ev.Subject)
+			if reason == event.Counted && l.o.Late != nil {
+				reason = l.o.Late(ev.Kind, ev.Subject, l.numbers[i])
+			}
+			if reason != event.Counted {
 				ev.Suppress(reason)
 			}
 		}

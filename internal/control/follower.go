@@ -47,7 +47,12 @@ type FollowerOptions struct {
 	SnapshotEntries  int
 	SnapshotInterval time.Duration
 	// Batch is how many entries are read at once. 0 means the default.
-	Batch  int
+	Batch int
+	// Before is told of each entry before it is folded, as the folders are; nil: nobody is.
+	Before func(*Entry)
+	// Hold says that no snapshot may be written for now, since Before's entries must be read again after a restart;
+	// nil: never.
+	Hold   func() bool
 	Logger *slog.Logger // nil: silent
 }
 
@@ -229,11 +234,14 @@ func (f *Follower) Run(ctx context.Context) error {
 // Close writes a last snapshot of what was folded since the one before. It is to be called after
 // Run returned; the log stays open.
 func (f *Follower) Close() error {
-	if f.o.Snapshot == "" || f.Applied() == Position(f.saved.Load()) {
+	if f.o.Snapshot == "" || f.Applied() == Position(f.saved.Load()) || f.held() {
 		return nil
 	}
 	return f.Save()
 }
+
+// held says whether no snapshot may be written now.
+func (f *Follower) held() bool { return f.o.Hold != nil && f.o.Hold() }
 
 // step folds what is there, or waits for more.
 func (f *Follower) step(ctx context.Context) error {
@@ -294,6 +302,9 @@ func (f *Follower) fold(ctx context.Context) (int, error) {
 }
 
 func (f *Follower) apply(e *Entry) {
+	if f.o.Before != nil {
+		f.o.Before(e)
+	}
 	for _, folder := range f.o.Folders {
 		if err := folder.Apply(*e); err != nil {
 			f.applyErrs.Add(1)

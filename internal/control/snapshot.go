@@ -264,6 +264,9 @@ func (f *Follower) saveWhenDue(ctx context.Context) {
 	for {
 		rung := f.dueBell.C()
 		wait := f.untilDue()
+		if wait <= 0 && f.held() {
+			wait = time.Second
+		}
 		if wait <= 0 {
 			if err := f.Save(); err == nil {
 				failed = false
