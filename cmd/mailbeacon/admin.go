@@ -108,8 +108,8 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err := state.follower.CatchUp(ctx); err != nil {
 		return err
 	}
-	state.consentWriter = state.consentWriter.Archived(store)
 	ledger := consent.NewCopier(state.log, store, logger)
+	state.consentWriter = state.consentWriter.Archived(store, func() control.Position { return ledger.Stats().Copied })
 	voices := openEcho(brokers, cfg, config.Admin, state, logger)
 	defer closing(&err, voices.close)
 	private, err := listenPrivate(ctx, cfg, dir)

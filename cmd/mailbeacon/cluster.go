@@ -124,8 +124,13 @@ func followKafka(k *kafka.Client, dir *datadir.Dir, cfg *config.Config, late *co
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the control log: %w", err), log.Close())
 	}
+	s.consent.Remember(remembered)
+	s.consentWriter = s.consentWriter.Compacted()
 	return s, nil
 }
+
+// remembered is how many choices are known with who brought them, so that whoever says them again is not looked for.
+const remembered = 1 << 15
 
 // openSharedKeys reads the keyring that all edges and admins have.
 func openSharedKeys(cfg *config.Config) (*token.Ring, error) {

@@ -78,12 +78,8 @@ func (p *process) send(ctx context.Context, write func()) error {
 		return err
 	}
 	p.mu.Lock()
-	lossy, frozen := p.lossy, p.frozen != nil
+	lossy := p.lossy
 	p.mu.Unlock()
-	if frozen { // it can't reach its replicas
-		<-ctx.Done()
-		return ctx.Err()
-	}
 	if !lossy {
 		write()
 		return p.pass(ctx)
@@ -112,6 +108,10 @@ type way struct {
 }
 
 func (w way) Append(ctx context.Context, records ...control.Record) (pos control.Position, err error) {
+	if _, ok := w.end(); ok { // the broker does not reach its replicas
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
 	serr := w.p.send(ctx, func() { pos, err = w.Memory.Append(context.Background(), records...) })
 	return pos, errors.Join(serr, err)
 }
@@ -225,7 +225,23 @@ type brokers struct {
 	control, echoes *control.Memory
 	topics          [people]*topic
 	store           *storetest.Memory
+	gates           gates
 }
+
+// gates say who looks at consent, and at his leave: each kind of process must do alone.
+type gates string
+
+const (
+	bothGates     gates = "edges and consumers"
+	edgesAlone    gates = "edges"
+	consumersOnly gates = "consumers"
+)
+
+// everybody may be counted.
+type everybody struct{}
+
+func (everybody) Verdict(event.Kind, uint64) event.Reason { return event.Counted }
+func (everybody) Attributed(event.Kind, uint64) bool      { return true }
 
 // life runs the parts of a process until one ends, or it is told to.
 func life(ctx context.Context, parts ...func(context.Context) error) {
@@ -298,7 +314,7 @@ func (e *modelEdge) take(ctx context.Context, person int, number uint32) bool {
 	}
 	wrong := rand.N(96*time.Hour) - 48*time.Hour // its wall clock
 	ev := event.Event{Time: time.Now().Add(wrong).UnixMilli(), Subject: subjectOf(person), Campaign: number, Kind: event.Open}
-	if reason := table.Verdict(ev.Kind, ev.Subject); reason != event.Counted {
+	if reason := table.Verdict(ev.Kind, ev.Subject); reason != event.Counted && e.gates != consumersOnly {
 		ev.Suppress(reason)
 	}
 	time.Sleep(rand.N(5 * time.Millisecond))
@@ -325,7 +341,7 @@ func (e *modelEdge) ship(ctx context.Context, table *consent.Table, late *consen
 		if e.step(ctx) != nil {
 			break
 		}
-		if !open() {
+		if e.gates != consumersOnly && !open() {
 			time.Sleep(20 * time.Millisecond)
 			continue
 		}
@@ -333,7 +349,7 @@ func (e *modelEdge) ship(ctx context.Context, table *consent.Table, late *consen
 			break
 		}
 		to := e.topics[ev.Campaign%people]
-		if ev.Reason == event.Counted {
+		if ev.Reason == event.Counted && e.gates != consumersOnly {
 			reason := table.Verdict(ev.Kind, ev.Subject)
 			if reason == event.Counted {
 				reason = late.Reason(ev.Kind, ev.Subject, shipped)
@@ -369,10 +385,14 @@ func (c *modelConsumer) live(ctx context.Context) {
 		panic(err)
 	}
 	echoer := control.NewEchoer(way{c.echoes, &c.process}, follower, "consume", nil)
-	runner, err := aggregate.NewRunner(aggregate.RunnerOptions{
+	o := aggregate.RunnerOptions{
 		Source: &feed{t: c.topics[c.partition], p: &c.process}, Store: c.store, Interval: 50 * time.Millisecond, Fresh: echoer.Open,
 		Fold: aggregate.FoldOptions{Partition: uint32(c.partition), Consent: table, Campaigns: anyCampaign{}, Window: 100 * time.Millisecond},
-	})
+	}
+	if c.gates == edgesAlone {
+		o.Fresh, o.Fold.Consent = nil, everybody{}
+	}
+	runner, err := aggregate.NewRunner(o)
 	if err != nil {
 		panic(err)
 	}
