@@ -41,6 +41,7 @@ type rig struct {
 
 	consent aggregate.Consent
 	fresh   atomic.Bool
+	late    func(kind event.Kind, subject, number uint64) event.Reason
 	fail    func(step string) error
 
 	clients []*Client
@@ -117,7 +118,7 @@ func (r *rig) load() (stop func()) {
 func (r *rig) newShipper(k *Client) *Shipper {
 	r.t.Helper()
 	s, err := NewShipper(ShipperOptions{
-		Client: k, Topic: r.topic, Spool: OfSpool(r.spool), Cursor: r.cursor(), Consent: r.consent, Fresh: r.fresh.Load,
+		Client: k, Topic: r.topic, Spool: OfSpool(r.spool), Cursor: r.cursor(), Consent: r.consent, Fresh: r.fresh.Load, Late: r.late,
 		SaveEvery: 10 * time.Millisecond, StopTimeout: time.Second, Logger: testLogger(r.t), fail: r.fail,
 	})
 	must(r.t, err)
