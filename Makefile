@@ -8,7 +8,7 @@ PACKAGE := ./cmd/mailbeacon
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION   := v1.9.0
 
-.PHONY: help build test test-short format lint vuln fuzz fuzz-long bench bench-open soak kill-long cluster-kill-long cluster-faults-long startup import-long people-long rivals-long engines engines-stop tools ci clean
+.PHONY: help build test test-short format lint vuln fuzz fuzz-long bench bench-open soak kill-long cluster-kill-long cluster-faults-long consent-long startup import-long people-long rivals-long engines engines-stop tools ci clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 22
@@ -54,6 +54,9 @@ cluster-kill-long: ## SIGKILL of edges, consumers, Kafka and ClickHouse at rando
 
 cluster-faults-long: ## every other fault of a cluster ten times, Kafka out of reach for 2 minutes each
 	MAILBEACON_CLUSTER_FAULTS=10 MAILBEACON_CLUSTER_OUTAGE=2m $(GO) test -timeout 4h -count 1 -run 'TestClusterFaults' -v ./internal/proctest
+
+consent-long: ## refusals against recording over two edges with faults and a leaping clock: 100 histories, each checked for linearizability
+	MAILBEACON_CONSENT_RUNS=100 $(GO) test -timeout 2h -count 1 -run 'TestClusterConsent' -v ./internal/proctest
 
 soak: ## ten minutes of load, memory flat
 	MAILBEACON_SOAK=10m $(GO) test -timeout 30m -count 1 -run 'TestSoak' -v ./internal/proctest

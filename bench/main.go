@@ -14,13 +14,14 @@ import (
 	"time"
 )
 
-const usageText = `usage: go run ./bench [closed|open|compare|backlog|delay|bare] [flags]
+const usageText = `usage: go run ./bench [closed|open|compare|backlog|delay|consent|bare] [flags]
 
   closed   (the default) load a running server as fast as its answers come
   open     load it at a fixed rate; latency counts from the moment a request was due
   compare  bare fasthttp, nginx and mailbeacon in turn, each started here, one table
   backlog  a cluster that finds a full spool: how fast it ships and counts it
   delay    a cluster under load: how long until a request is in the report
+  consent  a cluster of four edges: how long until a refusal holds on all of them
   bare     the peer: a fasthttp server that answers a constant GIF
 
 Each takes -h. closed and open need a server that runs, and find its key in its data folder:
@@ -57,6 +58,8 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return runBacklog(ctx, args, out)
 	case "delay":
 		return runDelay(ctx, args, out)
+	case "consent":
+		return runConsent(ctx, args, out)
 	case "bare":
 		return runBare(ctx, args, out)
 	case "help":

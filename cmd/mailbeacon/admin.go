@@ -89,6 +89,9 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if _, err := topicOf(ctx, brokers, cfg, controlTopic(cfg), brokers.Ensure); err != nil {
 		return err
 	}
+	if _, err := topicOf(ctx, brokers, cfg, echoTopic(cfg), brokers.Ensure); err != nil {
+		return err
+	}
 	if _, err := topicOf(ctx, brokers, cfg, eventsTopic(cfg, cfg.Partitions), brokers.Ensure); err != nil {
 		return err
 	}
@@ -97,7 +100,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 	defer closing(&err, store.Close)
-	state, err := followKafka(brokers, dir, cfg, logger)
+	state, err := followKafka(brokers, dir, cfg, nil, logger)
 	if err != nil {
 		return err
 	}
@@ -105,8 +108,10 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err := state.follower.CatchUp(ctx); err != nil {
 		return err
 	}
-	state.consentWriter = state.consentWriter.Archived(store)
 	ledger := consent.NewCopier(state.log, store, logger)
+	state.consentWriter = state.consentWriter.Archived(store, func() control.Position { return ledger.Stats().Copied })
+	voices := openEcho(brokers, cfg, config.Admin, state, logger)
+	defer closing(&err, voices.close)
 	private, err := listenPrivate(ctx, cfg, dir, logger)
 	if err != nil {
 		return err
@@ -117,7 +122,8 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	state.measure(metrics)
 	measureLedger(metrics, ledger)
 	measureLease(metrics, state.follower)
-	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, func() []string { return adminNotReady(state, store) },
+	voices.measure(metrics)
+	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, func() []string { return adminNotReady(state, voices, store) },
 		promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
 	if err != nil {
 		return err
@@ -130,6 +136,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	startWebhook(work, metrics, hook)
 	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
 	work.Go("follow the control log", state.follower.Run)
+	voices.start(work)
 	work.Go("copy consent changes into the ledger", ledger.Run)
 	work.Go("beat in the control log", func(ctx context.Context) error { return control.Beat(ctx, state.log, logger) })
 	work.Serve("the API", func() error { return server.Serve(private) })
@@ -146,8 +153,8 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 // storePatience is how long the store may take to say that it is there.
 const storePatience = 2 * time.Second
 
-func adminNotReady(state *state, store *clickhouse.Store) []string {
-	var reasons []string
+func adminNotReady(state *state, voices *echo, store *clickhouse.Store) []string {
+	reasons := voices.notReady()
 	if state.follower.Stats().LogFailing {
 		reasons = append(reasons, "the control log can't be read")
 	} else if !state.follower.Fresh() {

@@ -17,6 +17,7 @@ import (
 	"mailbeacon/internal/api"
 	"mailbeacon/internal/client"
 	"mailbeacon/internal/config"
+	"mailbeacon/internal/consent"
 	"mailbeacon/internal/datadir"
 	"mailbeacon/internal/token"
 )
@@ -114,15 +115,20 @@ func topicOf(ctx context.Context, k *kafka.Client, cfg *config.Config, spec kafk
 	return t, err
 }
 
-// followKafka is the control log of a cluster, as far as this role's snapshot knows it.
-func followKafka(k *kafka.Client, dir *datadir.Dir, cfg *config.Config, logger *slog.Logger) (*state, error) {
+// followKafka is the control log of a cluster, as far as this role's snapshot knows it. late is nil but for an edge.
+func followKafka(k *kafka.Client, dir *datadir.Dir, cfg *config.Config, late *consent.Late, logger *slog.Logger) (*state, error) {
 	log := kafka.OpenControlLog(k, controlTopic(cfg).Name, logger)
-	s, err := follow(log, dir, cfg, logger)
+	s, err := follow(log, dir, cfg, late, logger)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open the control log: %w", err), log.Close())
 	}
+	s.consent.Remember(remembered)
+	s.consentWriter = s.consentWriter.Compacted()
 	return s, nil
 }
+
+// remembered is how many choices are known with who brought them, so that whoever says them again is not looked for.
+const remembered = 1 << 15
 
 // openSharedKeys reads the keyring that all edges and admins have.
 func openSharedKeys(cfg *config.Config) (*token.Ring, error) {

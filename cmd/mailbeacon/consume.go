@@ -44,6 +44,9 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if _, err := topicOf(ctx, brokers, cfg, controlTopic(cfg), brokers.Verify); err != nil {
 		return err
 	}
+	if _, err := topicOf(ctx, brokers, cfg, echoTopic(cfg), brokers.Verify); err != nil {
+		return err
+	}
 	topic, err := topicOf(ctx, brokers, cfg, eventsTopic(cfg, 0), brokers.Verify)
 	if err != nil {
 		return err
@@ -57,7 +60,7 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	state, err := followKafka(brokers, dir, cfg, logger)
+	state, err := followKafka(brokers, dir, cfg, nil, logger)
 	if err != nil {
 		return err
 	}
@@ -65,6 +68,8 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err := state.follower.CatchUp(ctx); err != nil {
 		return err
 	}
+	voice := openEcho(brokers, cfg, config.Consume, state, logger)
+	defer closing(&err, voice.close)
 	quarantine, err := kafka.OpenQuarantine(dir.Path(quarantineFile))
 	if err != nil {
 		return err
@@ -76,7 +81,7 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	}
 	defer closeQuietly(private)
 
-	count := &counting{cfg: cfg, brokers: brokers, store: store, stream: stream.Number, state: state, quarantine: quarantine, room: roomOf(cfg), logger: logger, owned: map[int]*ownership{}}
+	count := &counting{cfg: cfg, brokers: brokers, store: store, stream: stream.Number, state: state, voice: voice, quarantine: quarantine, room: roomOf(cfg), logger: logger, owned: map[int]*ownership{}}
 	count.members, err = kafka.NewMembers(kafka.MembersOptions{
 		Client: brokers, Group: cfg.Group, Topic: topic, Divided: count.divided, Own: count.own, Resume: count.resume, Logger: logger,
 	})
@@ -86,11 +91,13 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	metrics := newMetrics()
 	state.measure(metrics)
 	measureLease(metrics, state.follower)
+	voice.measure(metrics)
 	measureCounting(metrics, count)
 	status := serveStatus(metrics, count.notReady)
 
 	work := newParts(ctx, logger)
 	work.Go("follow the control log", state.follower.Run)
+	voice.start(work)
 	work.Serve("the private side", func() error { return status.Serve(private) })
 	// The members stop first, with what they have folded committed.
 	work.Serve("count", func() error { return count.members.Run(ctx) })
@@ -133,6 +140,7 @@ type counting struct {
 	store      *clickhouse.Store
 	stream     uint16
 	state      *state
+	voice      *echo
 	quarantine *kafka.Quarantine
 	members    *kafka.Members
 	room       *aggregate.Room // of all partitions
@@ -170,7 +178,7 @@ func (c *counting) own(ctx context.Context, topic kafka.Topic, partition int) er
 	o.Partition = known
 	runner, err := aggregate.NewRunner(aggregate.RunnerOptions{
 		Source: source, Store: c.store, Fold: o, Interval: c.cfg.CommitInterval, StopTimeout: c.cfg.StopTimeout,
-		FreshUntil: c.state.follower.FreshUntil, Logger: c.logger,
+		FreshUntil: c.voice.here.OpenUntil, Logger: c.logger,
 	})
 	if err != nil {
 		return err
@@ -217,8 +225,8 @@ const countPatience = 8 * time.Second
 // notReady says what keeps this consumer from counting.
 func (c *counting) notReady() []string {
 	var reasons []string
-	if !c.state.follower.Fresh() {
-		reasons = append(reasons, c.state.stale("nothing is counted"))
+	if why := c.voice.here.Why(); why != "" {
+		reasons = append(reasons, c.state.stale(why, "nothing is counted"))
 	}
 	reasons = append(reasons, notMember(c.cfg, c.members.Stats(), time.Now())...)
 	c.each(func(p int, o *ownership) {

@@ -16,6 +16,7 @@ import (
 	"mailbeacon/ingest/kafka"
 	"mailbeacon/ingest/spool"
 	"mailbeacon/internal/config"
+	"mailbeacon/internal/consent"
 	"mailbeacon/internal/datadir"
 )
 
@@ -47,7 +48,9 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 	defer closing(&err, brokers.Close)
-	state, err := followKafka(brokers, dir, cfg, logger)
+	ship := &shipping{cfg: cfg, dir: dir, brokers: brokers, logger: logger}
+	late := consent.NewLate(ship.mayShip, ship.bounds)
+	state, err := followKafka(brokers, dir, cfg, late, logger)
 	if err != nil {
 		return err
 	}
@@ -56,6 +59,8 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err := kafka.Reserve(dir.Path(cursorFile), dir.Path(topicFile)); err != nil {
 		logger.Warn("events can't be shipped before the disk has room to note how far they were", "error", err)
 	}
+	voice := openEcho(brokers, cfg, config.Edge, state, logger)
+	defer closing(&err, voice.close)
 	shipped := kafka.Shipped(dir.Path(cursorFile))
 	events, recovery, err := spool.Open(spool.Options{
 		Dir: dir.Path(spoolFolder), SegmentBytes: cfg.SegmentBytes, Next: shipped, Known: shipped > 0, Logger: logger,
@@ -86,18 +91,20 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	ship := &shipping{cfg: cfg, dir: dir, brokers: brokers, state: state, spool: events, logger: logger}
+	ship.began, ship.state, ship.voice, ship.late, ship.spool = shipped, state, voice, late, events
 	metrics := newMetrics()
 	edge.measure(metrics)
 	measureSpool(metrics, events)
 	state.measure(metrics)
 	measureLease(metrics, state.follower)
+	voice.measure(metrics)
 	measureShipping(metrics, ship)
 	status := serveStatus(metrics, func() []string { return edgeNotReady(state, events) })
 
 	work := newParts(ctx, logger)
 	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
 	work.Go("follow the control log", state.follower.Run)
+	voice.start(work)
 	work.Go("ship", ship.run)
 	work.Serve("the public side", func() error { return edge.serve(public) })
 	work.Serve("the private side", func() error { return status.Serve(private) })
@@ -133,7 +140,10 @@ type shipping struct {
 	dir     *datadir.Dir
 	brokers *kafka.Client
 	state   *state
+	voice   *echo
+	late    *consent.Late
 	spool   *spool.Spool
+	began   uint64 // how far was shipped at the start
 	logger  *slog.Logger
 
 	shipper atomic.Pointer[kafka.Shipper]
@@ -183,9 +193,22 @@ func (s *shipping) open(ctx context.Context) (*kafka.Shipper, error) {
 	}
 	return kafka.NewShipper(kafka.ShipperOptions{
 		Client: s.brokers, Topic: topic, Spool: kafka.OfSpool(s.spool), Cursor: s.dir.Path(cursorFile),
-		Consent: s.state.consent, Fresh: s.state.follower.Fresh,
+		Consent: s.state.consent, Fresh: s.mayShip, Late: s.late.Reason,
 		Compression: kafka.Compression(s.cfg.Compress), StopTimeout: s.cfg.StopTimeout, Logger: s.logger,
 	})
+}
+
+// mayShip says whether what is known of consent may be used for what was recorded before.
+func (s *shipping) mayShip() bool { return s.voice.here.Open() }
+
+// bounds are how far events are shipped, and recorded.
+func (s *shipping) bounds() (shipped, next uint64) {
+	st := s.spool.Stats()
+	shipped = max(s.began, st.First)
+	if shipper := s.shipper.Load(); shipper != nil {
+		shipped = max(shipped, shipper.Stats().Next)
+	}
+	return shipped, st.Next
 }
 
 // fault notes why nothing can be shipped yet, and says so once for each cause.

@@ -95,7 +95,7 @@ func openState(ctx context.Context, dir *datadir.Dir, cfg *config.Config, logger
 	if err != nil {
 		return nil, err
 	}
-	s, err := follow(log, dir, cfg, logger)
+	s, err := follow(log, dir, cfg, nil, logger)
 	if err == nil {
 		err = s.follower.CatchUp(ctx)
 	}
@@ -106,12 +106,16 @@ func openState(ctx context.Context, dir *datadir.Dir, cfg *config.Config, logger
 }
 
 // follow restores what the snapshot says of the control log; nothing is read of the log yet.
-func follow(log control.Log, dir *datadir.Dir, cfg *config.Config, logger *slog.Logger) (*state, error) {
+func follow(log control.Log, dir *datadir.Dir, cfg *config.Config, late *consent.Late, logger *slog.Logger) (*state, error) {
 	s := &state{log: log, campaigns: campaign.NewRegistry(), consent: consent.NewTable(cfg.Basis)}
 	var err error
-	s.follower, err = control.OpenFollower(control.FollowerOptions{
+	o := control.FollowerOptions{
 		Log: log, Folders: []control.Folder{s.campaigns, s.consent}, Snapshot: dir.Path(snapshotFile), Logger: logger,
-	})
+	}
+	if late != nil {
+		o.Before, o.Hold = late.Note, late.Holding
+	}
+	s.follower, err = control.OpenFollower(o)
 	if err != nil {
 		return nil, err
 	}
@@ -121,11 +125,7 @@ func follow(log control.Log, dir *datadir.Dir, cfg *config.Config, logger *slog.
 }
 
 // stale is why what is known here is not taken for all there is, and what that means.
-func (s *state) stale(so string) string {
-	why := "no heartbeat of an admin came through the control log yet"
-	if age, known := s.follower.HeartbeatAge(); known {
-		why = fmt.Sprintf("the control log brought no heartbeat of an admin for %s", age.Round(100*time.Millisecond))
-	}
+func (s *state) stale(why, so string) string {
 	if s.follower.Stats().LogFailing {
 		why = "the control log can't be read"
 	}

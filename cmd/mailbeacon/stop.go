@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// echo is how soon after a signal another one is the same: timeout(1) and others send theirs to a process and to its group.
-const echo = 50 * time.Millisecond
+// sameSignal is how soon after a signal another one is the same: timeout(1) and others send theirs to a process and to its group.
+const sameSignal = 50 * time.Millisecond
 
 // untilTold is ctx until the process is told to stop, by SIGINT or SIGTERM. A second one ends the process at once: what
 // a stop waits for may never come, and whatever is kept survives a kill. release must be called once nothing is left to stop.
@@ -26,7 +26,7 @@ func untilTold(ctx context.Context, say io.Writer) (told context.Context, releas
 				if first.IsZero() {
 					first = time.Now()
 					cancel()
-				} else if time.Since(first) > echo {
+				} else if time.Since(first) > sameSignal {
 					fmt.Fprintf(say, "mailbeacon: %v for the second time: ending at once, and not in order\n", s)
 					os.Exit(exitCode(s))
 				}

@@ -18,6 +18,18 @@ func Recheck(c Consent, ev *event.Event) {
 	}
 }
 
+// Withhold has an event that was let through keep no more than a reason allows that was found since; event.Counted allows
+// all of it.
+func Withhold(ev *event.Event, r event.Reason) {
+	switch {
+	case r == event.Counted:
+	case ev.Reason == event.Counted:
+		classify.Suppress(ev, r)
+	case r != event.DateOnly && ev.Subject != 0:
+		ev.Suppress(ev.Reason)
+	}
+}
+
 // datable says whether the date of an event may be kept.
 func datable(c Consent, ev *event.Event) bool {
 	r := c.Verdict(ev.Kind, ev.Subject)

@@ -53,3 +53,30 @@ func TestRecheck(t *testing.T) {
 		}
 	}
 }
+
+func TestWithhold(t *testing.T) {
+	t.Parallel()
+	const day, hour = 86_400_000, 3_600_000
+	whole := event.Event{Time: 20*day + 7*hour + 5, Subject: 7, Campaign: 1, Link: 2, Kind: event.Click}
+	date := event.Event{Time: 20 * day, Subject: 7, Campaign: 1, Kind: event.Click, Reason: event.DateOnly}
+	without := func(r event.Reason, at int64) event.Event {
+		return event.Event{Time: at, Campaign: 1, Kind: event.Click, Reason: r}
+	}
+	for _, c := range []struct {
+		ev, want event.Event
+		reason   event.Reason
+	}{
+		{whole, whole, event.Counted},
+		{whole, without(event.OptedOut, 20*day+7*hour), event.OptedOut},
+		{whole, date, event.DateOnly},
+		{date, date, event.Counted},
+		{date, date, event.DateOnly},
+		{date, without(event.DateOnly, 20*day), event.PlainText},
+		{without(event.GPC, 20*day), without(event.GPC, 20*day), event.OptedOut},
+	} {
+		got := c.ev
+		if Withhold(&got, c.reason); got != c.want {
+			t.Errorf("%+v for %v: %+v, want %+v", c.ev, c.reason, got, c.want)
+		}
+	}
+}

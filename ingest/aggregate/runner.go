@@ -36,6 +36,8 @@ type RunnerOptions struct {
 	// FreshUntil is up to when Fold's Consent and Campaigns are taken to know of all changes; nil is for ever. Once
 	// that is past nothing is read, nothing is sent to the store, and the store takes nothing that was sent (Commit.Until). What
 	// was folded before is folded anew afterwards, since who is in it may have refused meanwhile.
+	// It is asked after events were read and before Consent is asked about them: then it need only speak of events that were
+	// recorded before.
 	FreshUntil func() time.Time
 	// StopTimeout is how long the last commit may take once Run is told to stop; 10 s if 0.
 	StopTimeout time.Duration
@@ -182,9 +184,7 @@ type owner struct {
 // step reads once, or commits what is due, or waits.
 func (o *owner) step(ctx, hard context.Context) error {
 	now := time.Now()
-	o.outdated = o.outdated || o.fold.Ready() > 0 && late(o.known)
-	o.known = o.freshUntil()
-	if late(o.known) {
+	if !o.fresh() {
 		sleep(ctx, freshPause)
 		return nil
 	}
@@ -208,6 +208,13 @@ func (o *owner) step(ctx, hard context.Context) error {
 		}
 	}
 	return o.read(ctx, until)
+}
+
+// fresh says whether all that is to be known is known now, and notes whether it was all along.
+func (o *owner) fresh() bool {
+	o.outdated = o.outdated || o.fold.Ready() > 0 && late(o.known)
+	o.known = o.freshUntil()
+	return !late(o.known)
 }
 
 // freshUntil is up to when what is known is taken for all there is, zero for ever.
@@ -273,6 +280,12 @@ func (o *owner) read(ctx context.Context, until time.Time) error {
 		if o.o.Lost != nil {
 			o.o.Lost(b.Lost)
 		}
+	}
+	for !o.fresh() { // it may have become so while there was nothing to read
+		if ctx.Err() != nil {
+			return nil // who reads it next judges it
+		}
+		sleep(ctx, freshPause)
 	}
 	if err == nil || len(b.Events) > 0 || b.Lost > 0 {
 		o.fold.Add(b, time.Now())

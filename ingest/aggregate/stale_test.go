@@ -12,7 +12,9 @@ import (
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/event"
 	"mailbeacon/ingest/storetest"
+	"mailbeacon/internal/consent"
 	"mailbeacon/internal/control"
+	"mailbeacon/internal/control/controltest"
 )
 
 // lease is what a role knows of the control log: as long as it is held, all of the last two seconds at least.
@@ -237,4 +239,42 @@ func (d *dated) Commit(ctx context.Context, c *aggregate.Commit) error {
 	d.sent++
 	d.worst = max(d.worst, time.Until(c.Until))
 	return d.faulty.Commit(ctx, c)
+}
+
+// TestRunnerAsksAfterItRead: what came while nobody knew who refused is judged once that is known, also where the runner
+// began to wait for it before.
+func TestRunnerAsksAfterItRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, store := newSpool(), storetest.NewMemory()
+		var fresh atomic.Bool
+		fresh.Store(true)
+		o := options(s, store)
+		o.FreshUntil = func() time.Time {
+			if fresh.Load() {
+				return time.Now().Add(time.Second)
+			}
+			return time.Time{}
+		}
+		table := o.Fold.Consent.(*consent.Table)
+		log := control.NewMemory()
+		w := consent.NewWriter(log, controltest.Follow(t, log, table), table)
+		_, stop := start(t, o)
+		time.Sleep(time.Minute) // it waits for events
+		fresh.Store(false)
+		s.append(event.Event{Time: time.Now().UnixMilli(), Subject: 7, Campaign: 1, Kind: event.Open})
+		time.Sleep(time.Minute)
+		_, _, err := w.Change(t.Context(), consent.Change{Subject: 7, Opens: consent.Refused})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh.Store(true)
+		time.Sleep(time.Minute)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		cells, err := store.Counts(t.Context(), 1)
+		if err != nil || len(cells) != 1 || cells[0].Reason != event.OptedOut {
+			t.Errorf("%+v, %v", cells, err)
+		}
+	})
 }

@@ -74,7 +74,7 @@ func TestLedgerOfACompactedLog(t *testing.T) {
 	var writers []*consent.Writer
 	for range 2 {
 		s, table := open(t, o), consent.NewTable(consent.BasisSubject)
-		writers = append(writers, consent.NewWriter(log, controltest.Follow(t, log, table), table).Archived(s))
+		writers = append(writers, consent.NewWriter(log, controltest.Follow(t, log, table), table).Archived(s, nil))
 		running.Go(func() { must(t, consent.NewCopier(log, s, nil).Run(ctx)) })
 	}
 	// Conflicting changes at once, on either: all are in the ledger, and the last in the log holds.

@@ -29,6 +29,7 @@ const (
 // old. History returns what the topic still holds.
 type ControlLog struct {
 	k       *Client
+	name    string // in errors
 	topic   string
 	log     *slog.Logger
 	ended   context.Context // by Close
@@ -45,8 +46,15 @@ func OpenControlLog(k *Client, topic string, log *slog.Logger) *ControlLog {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	l := &ControlLog{k: k, topic: topic, log: log}
+	l := &ControlLog{k: k, name: "control log", topic: topic, log: log}
 	l.ended, l.end = context.WithCancelCause(context.Background())
+	return l
+}
+
+// OpenEchoLog opens the echo log, a log of the same form in a topic of its own.
+func OpenEchoLog(k *Client, topic string, log *slog.Logger) *ControlLog {
+	l := OpenControlLog(k, topic, log)
+	l.name = "echo log"
 	return l
 }
 
@@ -66,7 +74,7 @@ func (l *ControlLog) failed(ctx context.Context, doing string, err error) error 
 	case ctx.Err() != nil:
 		err = errors.Join(ctx.Err(), err)
 	}
-	return fmt.Errorf("%s the control log: %w", doing, err)
+	return fmt.Errorf("%s the %s: %w", doing, l.name, err)
 }
 
 // Append implements control.Log. The records are one batch, which Kafka takes as a whole or not at all.
@@ -184,7 +192,7 @@ func (l *ControlLog) entries(f *fetched, from *int64, fn func(*control.Entry) bo
 		if err != nil {
 			// Position only: the content may be anything.
 			l.foreign.Add(1)
-			l.log.Error("the control topic holds a record that is not the control log's; passed over", "topic", l.topic, "offset", r.offset, "error", err)
+			l.log.Error("the topic of the "+l.name+" holds a record that is not the log's; passed over", "topic", l.topic, "offset", r.offset, "error", err)
 			continue
 		}
 		e.Position = control.Position(r.offset + 1)

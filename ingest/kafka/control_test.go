@@ -28,6 +28,46 @@ func TestControlLogConforms(t *testing.T) {
 	}})
 }
 
+// TestEchoes: a role that echoes over a topic of its own gets leave, and a change is effective by its echo.
+func TestEchoes(t *testing.T) {
+	t.Parallel()
+	k := sharedClient(t)
+	log := OpenControlLog(k, ensure(t, k, ControlTopic(newTopic(t), 0)).Name, testLogger(t))
+	echoes := OpenEchoLog(k, ensure(t, k, EchoTopic(newTopic(t), 0)).Name, testLogger(t))
+	ctx, stop := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	defer func() { stop(); all.Wait(); log.Close(); echoes.Close() }()
+	follower := controltest.Follow(t, log, nothing{})
+	echoer, ear := control.NewEchoer(echoes, follower, "edge", testLogger(t)), control.NewEchoes(echoes, follower, testLogger(t))
+	for _, run := range []func(context.Context) error{echoer.Run, ear.Run, func(ctx context.Context) error { return control.Beat(ctx, log, testLogger(t)) }} {
+		all.Go(func() {
+			if err := run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	eventually(t, "the role has leave, and is heard", func() bool { return echoer.Open() && ear.Stats().Roles["edge"] == 1 })
+	eventually(t, "a change is effective by its echo", func() bool {
+		pos, err := log.Append(t.Context(), controltest.Record(1))
+		must(t, err)
+		must(t, ear.Await(t.Context(), pos))
+		s := ear.Stats()
+		return s.Settled > s.ByLease
+	})
+	if _, err := echoes.Append(t.Context(), controltest.Record(1)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "what is no echo is counted", func() bool { return ear.Stats().Foreign == 1 })
+}
+
+// nothing is a folder of no state.
+type nothing struct{}
+
+func (nothing) Name() string              { return "nothing" }
+func (nothing) Apply(control.Entry) error { return nil }
+func (nothing) Snapshot() ([]byte, error) { return nil, nil }
+func (nothing) Restore([]byte) error      { return nil }
+
 // TestControlLogIsCompacted: what compaction leaves is read in order, with gaps; the head stays, and
 // newest states too.
 func TestControlLogIsCompacted(t *testing.T) {

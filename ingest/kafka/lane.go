@@ -20,6 +20,7 @@ type lane struct {
 	partition int
 	first     uint64 // number of the first event in the partition
 	events    []event.Event
+	numbers   []uint64 // of the events, in the spool
 	frame     []byte
 	err       error
 }
@@ -80,6 +81,9 @@ func (l *lane) encode() {
 	for i := range l.events {
 		ev := l.events[i] // a copy: the original says which partition it is of
 		aggregate.Recheck(l.o.Consent, &ev)
+		if l.o.Late != nil {
+			aggregate.Withhold(&ev, l.o.Late(ev.Kind, ev.Subject, l.numbers[i]))
+		}
 		ev.Put(l.frame[event.FrameHeaderSize+i*event.Size:])
 	}
 	event.SealFrame(l.frame, l.o.Spool.Edge, l.o.Spool.Epoch, l.first)

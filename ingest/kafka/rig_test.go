@@ -45,6 +45,7 @@ type rig struct {
 	fail      func(step string) error
 	noteEvery time.Duration
 	renew     time.Duration // of the spool
+	late      func(kind event.Kind, subject, number uint64) event.Reason
 
 	clients []*Client
 	acked   [campaigns]atomic.Uint64 // by campaign, from 1
@@ -120,7 +121,7 @@ func (r *rig) load() (stop func()) {
 func (r *rig) newShipper(k *Client) *Shipper {
 	r.t.Helper()
 	s, err := NewShipper(ShipperOptions{
-		Client: k, Topic: r.topic, Spool: OfSpool(r.spool), Cursor: r.cursor(), Consent: r.consent, Fresh: r.fresh.Load,
+		Client: k, Topic: r.topic, Spool: OfSpool(r.spool), Cursor: r.cursor(), Consent: r.consent, Fresh: r.fresh.Load, Late: r.late,
 		SaveEvery: 10 * time.Millisecond, StopTimeout: time.Second, Logger: testLogger(r.t), fail: r.fail, noteEvery: r.noteEvery,
 	})
 	must(r.t, err)

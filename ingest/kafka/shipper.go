@@ -76,8 +76,11 @@ type ShipperOptions struct {
 	Cursor string
 	// Consent is asked again before an event leaves, and before each further try.
 	Consent aggregate.Consent
-	// Fresh says whether Consent knows of all changes. While it is false nothing leaves.
-	Fresh       func() bool
+	// Fresh says whether Consent knows of all changes. While it is false nothing leaves. It is asked after events
+	// were read and before Consent is asked about them: then it need only speak of events that were recorded before.
+	Fresh func() bool
+	// Late is asked about what Consent lets count, by its number in the spool; nil is everything counts.
+	Late        func(kind event.Kind, subject, number uint64) event.Reason
 	Compression Compression
 	// SaveEvery is how often the cursor is written while there is more to ship; DefaultSaveEvery if 0.
 	SaveEvery time.Duration
@@ -377,12 +380,13 @@ func (s *Shipper) pass(to uint64) {
 func (s *Shipper) divide(events []event.Event) {
 	for i := range s.lanes {
 		l := &s.lanes[i]
-		l.events = l.events[:0]
+		l.events, l.numbers = l.events[:0], l.numbers[:0]
 		l.first = s.cur.next - s.cur.next%BlockEvents + uint64(s.cur.counts[i])
 	}
 	for i := range events {
 		l := &s.lanes[partitionOf(&events[i], s.cur.next+uint64(i), len(s.lanes))]
 		l.events = append(l.events, events[i])
+		l.numbers = append(l.numbers, s.cur.next+uint64(i))
 	}
 }
 

@@ -305,6 +305,37 @@ func (r *rig) shipped() (all []event.Event) {
 	return all
 }
 
+// TestLateRefusals: what may have been recorded before a refusal was known does not count, event by event.
+func TestLateRefusals(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, shared(t), 2)
+	var below atomic.Uint64
+	r.late = func(_ event.Kind, _, number uint64) event.Reason {
+		if number < below.Load() {
+			return event.OptedOut
+		}
+		return event.Counted
+	}
+	r.append(1000)
+	below.Store(r.spool.Stats().Next)
+	r.append(500)
+	r.shipAll()
+	r.fold()
+	r.awaitFolded()
+	r.check()
+	suppressed := map[event.Reason]uint64{}
+	for c := range campaigns {
+		all, err := r.store.Counts(t.Context(), uint32(c)+1)
+		must(t, err)
+		for _, n := range all {
+			suppressed[n.Reason] += n.N
+		}
+	}
+	if suppressed[event.OptedOut] != 1000 || suppressed[event.Counted] != 500 {
+		t.Errorf("%v", suppressed)
+	}
+}
+
 // expectReason: all that is counted stands under one reason.
 func (r *rig) expectReason(want event.Reason) {
 	r.t.Helper()

@@ -27,6 +27,10 @@ const (
 	// CompactionLag is how long a control record stays beside its newer states at least, so that each of
 	// them can be copied into the ledger before.
 	CompactionLag = 7 * 24 * time.Hour
+	// echoLeast is how long an echo stays at least, echoRetention and echoSegment keep their topic small.
+	echoLeast     = time.Minute
+	echoRetention = time.Hour
+	echoSegment   = 10 * time.Minute
 	// maxAppend is how much one Append to the control log may hold.
 	maxAppend = 8 << 20
 
@@ -76,6 +80,11 @@ func unlimitedOrAtLeast(name string, least, made int64) setting {
 	return s
 }
 
+// anything is a setting that a new topic gets, and that may be changed.
+func anything(name string, made int64) setting {
+	return setting{name: name, made: strconv.FormatInt(made, 10), ok: func(string) bool { return true }}
+}
+
 // EventsTopic is the topic of events. retention is for a new one, DefaultRetention if 0.
 func EventsTopic(name string, partitions, replicas int, retention time.Duration) TopicSpec {
 	if retention == 0 {
@@ -98,6 +107,19 @@ func ControlTopic(name string, replicas int) TopicSpec {
 		exactly("cleanup.policy", "compact"),
 		atLeast("min.compaction.lag.ms", CompactionLag.Milliseconds(), CompactionLag.Milliseconds()),
 		atLeast("max.message.bytes", maxAppend+recordRoom, maxAppend+recordRoom),
+		exactly("unclean.leader.election.enable", "false"),
+		exactly("message.timestamp.type", "LogAppendTime"), // ages go by the brokers' clock, whatever the writers' say
+	}}
+}
+
+// EchoTopic is the topic of the echo log. Nobody needs what is older than seconds; a reader that pauses for longer
+// begins anew, before anything of what it had not read can go.
+func EchoTopic(name string, replicas int) TopicSpec {
+	return TopicSpec{Name: name, Partitions: 1, Replicas: replicas, settings: []setting{
+		exactly("cleanup.policy", "compact,delete"),
+		atLeast("min.compaction.lag.ms", echoLeast.Milliseconds(), echoLeast.Milliseconds()),
+		unlimitedOrAtLeast("retention.ms", echoLeast.Milliseconds(), echoRetention.Milliseconds()),
+		anything("segment.ms", echoSegment.Milliseconds()), // whoever likes a larger topic may have it
 		exactly("unclean.leader.election.enable", "false"),
 		exactly("message.timestamp.type", "LogAppendTime"), // ages go by the brokers' clock, whatever the writers' say
 	}}

@@ -55,6 +55,15 @@ func TestTopicsAreChecked(t *testing.T) {
 			checkTopic(t, ControlTopic(newTopic(t), 0), c.setting, c.value)
 		})
 	}
+	for _, c := range []struct{ setting, value string }{
+		{"cleanup.policy", "compact"}, {"cleanup.policy", "delete"}, {"min.compaction.lag.ms", "1000"}, {"retention.ms", "1000"},
+		{"unclean.leader.election.enable", "true"}, {"message.timestamp.type", "CreateTime"}, {"partitions", ""}, {"", ""},
+	} {
+		t.Run("echo "+c.setting+" "+c.value, func(t *testing.T) {
+			t.Parallel()
+			checkTopic(t, EchoTopic(newTopic(t), 0), c.setting, c.value)
+		})
+	}
 }
 
 func checkTopic(t *testing.T, right TopicSpec, name, value string) {

@@ -120,7 +120,7 @@ var settings = []Setting{
 	{"keyring", "FILE", "", "the keys of tokens and people's numbers, the same for every edge and admin", func(s *Config, v string) string {
 		return file(&s.Keyring, v)
 	}, []Role{Edge, Admin}, true},
-	{"topics", "NAME", "mailbeacon", "how the names of the topics begin: NAME.events and NAME.control", func(s *Config, v string) string {
+	{"topics", "NAME", "mailbeacon", "how the names of the topics begin: NAME.events, NAME.control and NAME.echo", func(s *Config, v string) string {
 		return topic(&s.Topics, v)
 	}, cluster, false},
 	{"partitions", "NUMBER", "12", "partitions of the events' topic, which admin makes", func(s *Config, v string) string {

@@ -282,7 +282,7 @@ func TestCopy(t *testing.T) {
 			}
 			return nil, nil
 		}}
-		w = w.Archived(archive)
+		w = w.Archived(archive, nil)
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		for range 2 {

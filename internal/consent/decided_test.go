@@ -42,7 +42,7 @@ func TestDecidedSince(t *testing.T) {
 					must(t, a.Add(t.Context(), entries[i:i+1], [][]uint64{subjectsOf(&entries[i])}))
 				}
 			}
-			w = w.Archived(a)
+			w = w.Archived(a, nil)
 		}
 		for since := range uint64(days + 2) {
 			got, err := w.DecidedSince(t.Context(), began.AddDate(0, 0, int(since)))

@@ -96,10 +96,15 @@ func (w *Writer) entriesOf(ctx context.Context, subject uint64) (all []control.E
 
 // archived is what the archive has of a person, and what the log has that was not copied yet.
 func (w *Writer) archived(ctx context.Context, subject uint64) ([]control.Entry, error) {
+	copied := control.Position(0) // the archive's end is its last entry; what the log has behind that need not be read
+	if w.copied != nil {
+		copied = w.copied()
+	}
 	end, err := w.archive.End(ctx)
 	if err != nil {
 		return nil, err
 	}
+	end = max(end, copied)
 	all, err := w.archive.Of(ctx, subject)
 	if err != nil {
 		return nil, err

@@ -14,10 +14,11 @@ import (
 // waits for that. Look, Verdict, Attributed, Plan, Len and Bytes may be called concurrently with
 // everything and do not allocate. Apply, Snapshot and Restore are the Follower's.
 type Table struct {
-	basis Basis
-	slots atomic.Pointer[slots]
-	count atomic.Uint64
-	bulks bulks
+	basis  Basis
+	slots  atomic.Pointer[slots]
+	count  atomic.Uint64
+	bulks  bulks
+	lately *lately // nil: nothing is remembered
 }
 
 // NewTable makes an empty table for a basis.
@@ -105,6 +106,9 @@ func (t *Table) Apply(e control.Entry) error {
 		return err
 	}
 	c, err := parse(&e)
+	if t.lately != nil && c.Subject != 0 {
+		t.lately.note(&e, &c)
+	}
 	if c.Subject != 0 {
 		t.set(c.Subject, c.after(t.Look(c.Subject)))
 	}

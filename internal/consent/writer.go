@@ -8,9 +8,9 @@ import (
 	"mailbeacon/internal/control"
 )
 
-// patience is how long Change waits for the fold to take a change in before it answers that it is
-// recorded and not effective yet.
-const patience = 2 * time.Second
+// patience is how long Change waits until a change holds before it answers that it is recorded and not
+// effective yet. In a cluster a role that is not heard of has lost its lease by then.
+const patience = control.Lease + control.Margin + time.Second
 
 // feedBatch bounds what is held of the log at a time.
 const feedBatch = 64
@@ -21,8 +21,12 @@ type Writer struct {
 	log      control.Log
 	follower *control.Follower
 	table    *Table
-	archive  Archive // nil: the log keeps everything
-	by       string  // of changes that do not say it
+	archive  Archive // nil: there is none
+	copied   func() control.Position
+	drops    bool   // the log drops what is old, and is not searched for it
+	by       string // of changes that do not say it
+	// everywhere waits until a position holds in all processes; nil: this one is all there is.
+	everywhere func(context.Context, control.Position) error
 }
 
 // NewWriter returns a writer to log; follower folds it into table.
@@ -31,10 +35,26 @@ func NewWriter(log control.Log, follower *control.Follower, table *Table) *Write
 }
 
 // Archived returns a writer that reads the ledger from an archive, and from the log what was not copied
-// there yet.
-func (w *Writer) Archived(a Archive) *Writer {
+// there yet. copied says up to where everything was; nil: the archive's last entry does.
+func (w *Writer) Archived(a Archive, copied func() control.Position) *Writer {
 	next := *w
-	next.archive = a
+	next.archive, next.copied, next.drops = a, copied, true
+	return &next
+}
+
+// Compacted returns a writer to a log that drops what is old, and that no archive is at hand for. What repeats a
+// decision that the table does not remember is recorded again.
+func (w *Writer) Compacted() *Writer {
+	next := *w
+	next.drops = true
+	return &next
+}
+
+// Everywhere returns a writer for whom a change is effective once it holds in all processes of a cluster, which
+// await waits for.
+func (w *Writer) Everywhere(await func(context.Context, control.Position) error) *Writer {
+	next := *w
+	next.everywhere = await
 	return &next
 }
 
@@ -46,8 +66,8 @@ func (w *Writer) As(by string) *Writer {
 }
 
 // Change records decisions in one atomic step, and returns the position from which they hold and
-// whether they are effective: folded here, so that no later event is counted against them. A change
-// that is not effective yet is recorded all the same, and will be.
+// whether they are effective: no event that is recorded later is counted against them, whoever records it.
+// A change that is not effective yet is recorded all the same, and will be.
 //
 // What only repeats the last decision, with its source and text, is not recorded again: a one-click
 // address may be called as often as anybody likes. The error is a *control.InvalidError, or the log's.
@@ -118,8 +138,14 @@ func (w *Writer) record(ctx context.Context, changes []Change) ([]Recorded, bool
 func (w *Writer) Effective(ctx context.Context, pos control.Position) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	if w.everywhere != nil {
+		return w.everywhere(ctx, pos) == nil
+	}
 	return w.follower.WaitApplied(ctx, pos) == nil
 }
+
+// catchUpTime bounds how long a repetition is looked for; then the decision is recorded, which is never wrong.
+const catchUpTime = time.Second
 
 // repeats says whether r is, field by field, what was recorded last, and then notes in r where and when. What
 // an import recorded is not looked at: that would mean to read all of it for every click.
@@ -127,30 +153,59 @@ func (w *Writer) repeats(ctx context.Context, r *Recorded) (bool, error) {
 	if now := w.table.Look(r.Subject); r.after(now) != now {
 		return false, nil
 	}
+	if w.drops {
+		bound, cancel := context.WithTimeout(ctx, catchUpTime)
+		defer cancel()
+		if w.Settle(bound) != nil { // another may have written something that is not folded here
+			return false, nil
+		}
+		if now := w.table.Look(r.Subject); r.after(now) != now {
+			return false, nil
+		}
+	}
 	at := *r
+	var known []control.Entry // what the archive has of the person, once that was asked
 	for _, f := range fields {
 		value, ok := r.value(f)
 		if !ok {
 			continue
 		}
-		es, err := w.log.History(ctx, control.KindConsent, keyOf(r.Subject, f))
+		last, ok, err := w.last(ctx, r.Subject, f, &known)
 		if err != nil {
-			return false, fmt.Errorf("read the consent ledger: %w", err)
+			return false, err
 		}
-		if len(es) == 0 {
+		if !ok || !last.says(f, value) || last.Source != r.Source || last.TextVersion != r.TextVersion {
 			return false, nil
 		}
-		last := &es[len(es)-1]
-		said, _ := parse(last)
-		if !said.says(f, value) || said.Source != r.Source || said.TextVersion != r.TextVersion {
-			return false, nil
-		}
-		if last.Position > at.Position {
-			at.Position, at.Time, at.By, at.Campaign = last.Position, last.Time, said.By, said.Campaign
+		if last.at > at.Position {
+			at.Position, at.Time, at.By, at.Campaign = last.at, last.time, last.By, last.Campaign
 		}
 	}
 	*r = at
 	return true, nil
+}
+
+// last is the last record of a person's field; false if there is none, or it can't be found in a moment.
+func (w *Writer) last(ctx context.Context, subject uint64, f field, known *[]control.Entry) (last lastSaid, ok bool, err error) {
+	if w.drops {
+		if last, ok := w.table.lately.get(subject, f); ok || w.archive == nil {
+			return last, ok, nil
+		}
+		if *known == nil {
+			if *known, err = w.archived(ctx, subject); err != nil {
+				return lastSaid{}, false, nil //nolint:nilerr // without the archive it is recorded again
+			}
+		}
+	} else if *known, err = w.log.History(ctx, control.KindConsent, keyOf(subject, f)); err != nil {
+		return lastSaid{}, false, fmt.Errorf("read the consent ledger: %w", err)
+	}
+	for i := range *known {
+		if e := &(*known)[i]; e.Key == keyOf(subject, f) {
+			c, _ := parse(e) // what can't be read is a refusal, and was reported by the fold
+			last, ok = lastSaid{c, e.Position, e.Time}, true
+		}
+	}
+	return last, ok, nil
 }
 
 // says whether a change gives a field this value.

@@ -47,7 +47,12 @@ type FollowerOptions struct {
 	SnapshotEntries  int
 	SnapshotInterval time.Duration
 	// Batch is how many entries are read at once. 0 means the default.
-	Batch  int
+	Batch int
+	// Before is told of each entry before it is folded, as the folders are; nil: nobody is.
+	Before func(*Entry)
+	// Hold says that no snapshot may be written for now, since Before's entries must be read again after a restart;
+	// nil: never.
+	Hold   func() bool
 	Logger *slog.Logger // nil: silent
 }
 
@@ -60,6 +65,12 @@ type FollowerStats struct {
 	LogFailing    bool      // the last read or wait failed
 	LastContact   time.Time // when the log last answered, with nothing that is not folded; zero if never
 	SnapshotFails uint64    // snapshots that could not be written
+}
+
+// news is what was folded, heartbeats aside.
+type news struct {
+	unsaved atomic.Uint64 // entries that no snapshot holds
+	pos     atomic.Uint64 // of the last one
 }
 
 // Follower folds a log into folders, in order and each entry once, and keeps a snapshot of them on
@@ -84,8 +95,8 @@ type Follower struct {
 	logErrs   atomic.Uint64
 	saveFails atomic.Uint64
 	failing   atomic.Bool
-	contact   atomic.Int64  // Unix nanoseconds
-	news      atomic.Uint64 // entries that no snapshot holds, without heartbeats
+	contact   atomic.Int64 // Unix nanoseconds
+	news      news
 	lease     lease
 }
 
@@ -227,11 +238,14 @@ func (f *Follower) Run(ctx context.Context) error {
 // Close writes a last snapshot of what was folded since the one before. It is to be called after
 // Run returned; the log stays open.
 func (f *Follower) Close() error {
-	if f.o.Snapshot == "" || f.Applied() == Position(f.saved.Load()) {
+	if f.o.Snapshot == "" || f.Applied() == Position(f.saved.Load()) || f.held() {
 		return nil
 	}
 	return f.Save()
 }
+
+// held says whether no snapshot may be written now.
+func (f *Follower) held() bool { return f.o.Hold != nil && f.o.Hold() }
 
 // step folds what is there, or waits for more.
 func (f *Follower) step(ctx context.Context) error {
@@ -285,13 +299,16 @@ func (f *Follower) fold(ctx context.Context) (int, error) {
 	if len(entries) > 0 {
 		f.bell.Ring()
 	}
-	if f.news.Load() >= uint64(f.o.SnapshotEntries) {
+	if f.news.unsaved.Load() >= uint64(f.o.SnapshotEntries) {
 		f.dueBell.Ring()
 	}
 	return len(entries), nil
 }
 
 func (f *Follower) apply(e *Entry) {
+	if f.o.Before != nil {
+		f.o.Before(e)
+	}
 	for _, folder := range f.o.Folders {
 		if err := folder.Apply(*e); err != nil {
 			f.applyErrs.Add(1)
@@ -299,10 +316,11 @@ func (f *Follower) apply(e *Entry) {
 		}
 	}
 	f.last = fingerprint(e)
-	if e.Kind != KindHeartbeat {
-		f.news.Add(1)
-	}
 	f.applied.Store(uint64(e.Position))
+	if e.Kind != KindHeartbeat {
+		f.news.unsaved.Add(1)
+		f.news.pos.Store(uint64(e.Position))
+	}
 }
 
 // verify looks, once per process and before anything is folded, whether the log is the one that

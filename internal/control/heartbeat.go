@@ -60,11 +60,13 @@ func Beat(ctx context.Context, log Log, logger *slog.Logger) error {
 // earlier read began; the lease runs from there. What a follower finds when it catches up, after its
 // start or a pause, is no proof: it may have been there for long. Where the lease had run out, the first
 // such heartbeat is no proof either, since the earlier read may have been answered by a broker that had
-// been cut off, and this one by its successor: the second is.
+// been cut off, and this one by its successor: the second is. For the same reason a heartbeat counts only once a
+// read has come to the end behind it: a successor may have more than one read brings, and older than that.
 type lease struct {
 	mu    sync.Mutex
 	end   time.Time // when the last read that came to the log's end began; zero: none since the last gap
-	beat  time.Time // when a heartbeat last came that such a read had not found; zero: none since the last gap
+	came  bool      // a heartbeat that such a read had not found came since, and no end yet
+	beat  time.Time // when such a heartbeat, and the end behind it, last came; zero: never
 	proof time.Time // the log was known up to here; zero: never
 }
 
@@ -74,27 +76,35 @@ func (l *lease) saw(began time.Time, beat, atEnd bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if time.Since(l.end) >= Lease {
-		l.end = time.Time{} // a pause: what comes now may be old
+		l.end, l.came = time.Time{}, false // a pause: what comes now may be old
 	}
-	if beat && !l.end.IsZero() {
+	l.came = l.came || beat && !l.end.IsZero()
+	if !atEnd {
+		return
+	}
+	if l.came {
 		if time.Since(l.beat) < Lease {
 			l.proof = l.end
 		}
 		l.beat = time.Now()
 	}
-	if atEnd {
-		l.end = began
-	}
+	l.end, l.came = began, false
+}
+
+// proven is the moment up to which the log is known; false if there is none.
+func (l *lease) proven() (time.Time, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.proof, !l.proof.IsZero()
 }
 
 // age is for how long the log may have gone on without this follower; false if that was never known.
 func (l *lease) age() (time.Duration, bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.proof.IsZero() {
+	proof, known := l.proven()
+	if !known {
 		return 0, false
 	}
-	return time.Since(l.proof), true
+	return time.Since(proof), true
 }
 
 // until is when the lease runs out, or ran out; zero if there never was one.

@@ -235,7 +235,7 @@ func (f *Follower) Save() error {
 		return fmt.Errorf("write the control snapshot: %w", err)
 	}
 	f.saved.Store(uint64(s.position))
-	f.news.Add(-held)
+	f.news.unsaved.Add(-held)
 	return nil
 }
 
@@ -251,7 +251,7 @@ func (f *Follower) take() (*snapshot, uint64, error) {
 		}
 		s.sections = append(s.sections, section{folder.Name(), data})
 	}
-	return s, f.news.Load(), nil
+	return s, f.news.unsaved.Load(), nil
 }
 
 // saveWhenDue writes snapshots until ctx ends: once enough was folded or enough time went by, but
@@ -264,6 +264,9 @@ func (f *Follower) saveWhenDue(ctx context.Context) {
 	for {
 		rung := f.dueBell.C()
 		wait := f.untilDue()
+		if wait <= 0 && f.held() {
+			wait = time.Second
+		}
 		if wait <= 0 {
 			if err := f.Save(); err == nil {
 				failed = false
@@ -293,7 +296,7 @@ func (f *Follower) untilDue() time.Duration {
 	since := time.Since(at)
 	rest := max(snapshotShare*took, time.Second) - since
 	// Heartbeats alone make none due; Close writes down that they were passed.
-	switch folded := f.news.Load(); {
+	switch folded := f.news.unsaved.Load(); {
 	case folded >= uint64(f.o.SnapshotEntries):
 		return rest
 	case folded > 0:

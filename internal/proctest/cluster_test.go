@@ -25,10 +25,12 @@ type cluster struct {
 	broker    *kafka.Broker
 	store     *clickhouse.Server
 	brokerWay *wire   // to the broker, where the cluster is over wires; else nil
+	ways      []*wire // to the broker, of each role in the order of all, where each has its own; else nil
 	storeWays []*wire // to the store, of each consumer
 	dir       string
 	settings  []string                   // of all roles
 	extra     func(role string) []string // more arguments of a role; may be nil
+	program   string                     // what runs; the usual binary if empty
 	admin     *server
 	edges     []*server
 	consumers []*server
@@ -88,6 +90,23 @@ func newWiredCluster(t *testing.T) *cluster {
 		c.storeWays = append(c.storeWays, w)
 	}
 	c.begin(c.brokerWay.addr())
+	return c
+}
+
+// newPartedCluster is a cluster of a program in which each role has a wire to the broker of its own.
+func newPartedCluster(t *testing.T, program string) *cluster {
+	t.Helper()
+	c := &cluster{t: t, dir: t.TempDir(), store: clickhousetest.Own(t, clickhouse.Options{}), program: program}
+	var o kafka.Options
+	for range 1 + testEdges + testConsumers {
+		w := newWire(t)
+		c.ways, o.Ways = append(c.ways, w), append(o.Ways, w.addr())
+	}
+	c.broker = kafkatest.Own(t, o)
+	for i, w := range c.ways {
+		w.lead(c.broker.Way(i))
+	}
+	c.begin(c.broker.Addr())
 	return c
 }
 
@@ -170,9 +189,27 @@ func (c *cluster) launch(role string, n int) *server {
 		// A silent store is given up soon, so that a time-out takes no half minute.
 		args = append(args, "--clickhouse", c.storeSetting(c.storeWays[n].addr(), "?read_timeout=1s&dial_timeout=1s"))
 	}
-	s := newRole(c.t, binary(c.t), c.folder(role, n), args...)
+	if c.ways != nil {
+		args = append(args, "--kafka", "kafka://"+c.way(role, n).addr())
+	}
+	program := c.program
+	if program == "" {
+		program = binary(c.t)
+	}
+	s := newRole(c.t, program, c.folder(role, n), args...)
 	s.launch()
 	return s
+}
+
+// way is a role's own way to the broker.
+func (c *cluster) way(role string, n int) *wire {
+	switch role {
+	case "edge":
+		n++
+	case "consume":
+		n += 1 + testEdges
+	}
+	return c.ways[n]
 }
 
 // folder is where a role's data is.

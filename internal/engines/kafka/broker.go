@@ -35,10 +35,13 @@ type Options struct {
 	Detached bool
 	// HeapMB is the heap's size, 96 if 0.
 	HeapMB int
+	// Ways are more addresses, host:port, that the broker is reached by: whoever comes by Way(i) is sent back to
+	// Ways[i], where a proxy may be.
+	Ways []string
 	// Properties are more lines of the broker's configuration.
 	Properties []string
 
-	ports []int // of PLAINTEXT, CONTROLLER, SSL and SASL_SSL
+	ports []int // of PLAINTEXT, CONTROLLER, SSL and SASL_SSL, and of each way
 	flags []string
 }
 
@@ -75,7 +78,7 @@ func start(ctx context.Context, in *Install, o Options) (*Broker, error) {
 	}
 	for try := 1; ; try++ {
 		var err error
-		if b.o.ports, err = engines.FreePorts(4); err != nil {
+		if b.o.ports, err = engines.FreePorts(4 + len(o.Ways)); err != nil {
 			return nil, err
 		}
 		if err = b.Restart(ctx); err == nil {
@@ -86,6 +89,9 @@ func start(ctx context.Context, in *Install, o Options) (*Broker, error) {
 		}
 	}
 }
+
+// Way is where the broker listens for those who come by Options.Ways[i].
+func (b *Broker) Way(i int) string { return fmt.Sprintf("127.0.0.1:%d", b.o.ports[4+i]) }
 
 // Restart starts the broker anew, on the same ports, after Kill or Stop.
 func (b *Broker) Restart(ctx context.Context) error {

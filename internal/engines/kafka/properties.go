@@ -38,9 +38,15 @@ func (o *Options) properties(data string, c *certificate) string {
 		advertised += secure
 		o.secure(set, c)
 	}
+	protocols := "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT"
+	for i, way := range o.Ways {
+		listeners += fmt.Sprintf(",WAY%d://127.0.0.1:%d", i, o.ports[4+i])
+		advertised += fmt.Sprintf(",WAY%d://%s", i, way)
+		protocols += fmt.Sprintf(",WAY%d:PLAINTEXT", i)
+	}
 	set("listeners", "%s,CONTROLLER://127.0.0.1:%d", listeners, o.ports[1])
 	set("advertised.listeners", "%s", advertised)
-	set("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT")
+	set("listener.security.protocol.map", "%s", protocols)
 	// One broker is all there is.
 	for _, name := range []string{"offsets.topic.replication.factor", "offsets.topic.num.partitions", "transaction.state.log.replication.factor", "transaction.state.log.min.isr", "transaction.state.log.num.partitions"} {
 		set(name, "1")
