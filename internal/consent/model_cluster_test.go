@@ -191,8 +191,8 @@ type feed struct {
 }
 
 func (f *feed) Open(from, _ uint64) (aggregate.Feed, error) { return &feed{f.t, f.p, from}, nil }
-func (f *feed) Trim(uint64) error                        { return nil }
-func (f *feed) Close() error                             { return nil }
+func (f *feed) Trim(uint64) error                           { return nil }
+func (f *feed) Close() error                                { return nil }
 
 func (f *feed) Next(ctx context.Context) (aggregate.Batch, error) {
 	for {
