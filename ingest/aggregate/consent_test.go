@@ -35,6 +35,31 @@ func TestRefusalOfWhatIsHeld(t *testing.T) {
 	}
 }
 
+// An event that came while its person refused stays refused, though the person agrees before it would have left, and nothing of
+// the person is held meanwhile.
+func TestRefusalOutlastsAnAgreement(t *testing.T) {
+	t.Parallel()
+	chosen := people{7: event.OptedOut}
+	f := newFold(t, Progress{}, FoldOptions{Consent: chosen, Window: testWindow})
+	f.Add(Batch{Edge: 1, Epoch: 1, Events: []event.Event{
+		{Time: 1000, Subject: 8, Campaign: 1, Kind: event.Open}, {Time: 1000, Subject: 7, Campaign: 1, Kind: event.Open},
+	}}, clock(1000))
+	if n := f.Held(); n != 2 { // the second one behind the first
+		t.Errorf("%d are held", n)
+	}
+	for i := range f.w.len() {
+		if ev := f.w.at(f.w.base + uint64(i)).ev; ev.Subject == 7 {
+			t.Error("a person who refused is held")
+		}
+	}
+	delete(chosen, 7)
+	l := newLedger()
+	l.apply(t, f.Take(clock(1000).Add(testWindow)))
+	if n := l.counts[Cell{Campaign: 1, Kind: event.Open, Reason: event.OptedOut}]; n != 1 || l.total() != 2 || len(l.active) != 1 {
+		t.Errorf("counts %v, dates %v", l.counts, l.active)
+	}
+}
+
 // aggregateOnly counts everybody and knows nobody.
 type aggregateOnly struct{}
 

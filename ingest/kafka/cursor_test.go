@@ -40,6 +40,7 @@ func TestRestoreCursor(t *testing.T) {
 		"lost after a division":        {nil, of(2*BlockEvents, 0, 0), of(2*BlockEvents, 0, 0)},
 		"lost within a block":          {nil, of(70_000, 4, 5), of(70_000, 4, 5)},
 		"the division came after":      {of(BlockEvents, 0, 0), of(BlockEvents, 0, 0, 0, 0), of(BlockEvents, 0, 0, 0, 0)},
+		"the division's last is lost":  {of(140_000, 1, 2, 3), of(0, 0, 0), of(140_000, 1, 2, 3)},
 		"another edge's":               {&cursor{edge: 2, epoch: 1, next: 70_000, counts: []uint32{1, 2}}, nil, none},
 		"an earlier life's":            {&cursor{edge: 1, epoch: 0, next: 70_000, counts: []uint32{1, 2}}, nil, none},
 		"another edge's, and division": {&cursor{edge: 2, epoch: 1, next: 70_000, counts: []uint32{1, 2}}, &cursor{edge: 2, epoch: 1, counts: []uint32{0, 0}}, none},

@@ -32,11 +32,18 @@ type Quarantine struct {
 	limit int64
 
 	mu   sync.Mutex
-	f    *os.File
+	f    quarantineFile
 	size int64
 	last map[partitionID]mark // what was kept last of each partition
 
 	count atomic.Uint64
+}
+
+// quarantineFile is an *os.File; tests put faults in its place.
+type quarantineFile interface {
+	io.WriterAt
+	io.Closer
+	Sync() error
 }
 
 // partitionID is a partition of one life of a topic.
