@@ -113,7 +113,15 @@ func TestScannersSetNoDate(t *testing.T) {
 		{"a robot", []event.Event{robot}, 0},
 		{"two clicks of three are a robot's", []event.Event{robot, click, robot}, 0},
 	} {
-		for name, edges := range map[string]uint64{"one edge": 1, "two edges": 2} {
+		for name, mode := range map[string]struct {
+			edges   uint64
+			subject uint64 // whose event tells the time
+			after   bool   // it comes behind
+		}{
+			"one edge": {1, 100, false}, "two edges": {2, 100, false}, "one edge, time of nobody": {1, 0, false},
+			"two edges, time of nobody": {2, 0, false}, "one quiet edge": {1, 0, true}, "two quiet edges": {2, 100, true},
+		} {
+			edges := mode.edges
 			for _, knew := range []bool{false, true} {
 				chosen := people{7: event.DateOnly}
 				f := newFold(t, Progress{}, FoldOptions{Consent: chosen, Window: testWindow})
@@ -127,13 +135,20 @@ func TestScannersSetNoDate(t *testing.T) {
 				}
 				for i, ev := range c.events {
 					ev.Time, ev.Subject, ev.Campaign = day+3_600_000+ev.Time, 7, 1
-					for e := range edges { // what else an edge sends tells when
-						add(1+e, event.Event{Time: ev.Time, Subject: 100, Campaign: 2, Kind: event.Open})
+					tell := func(when bool) {
+						for e := range edges { // what else an edge sends tells when
+							if when {
+								add(1+e, event.Event{Time: ev.Time, Subject: mode.subject, Campaign: 2, Kind: event.Open})
+							}
+						}
 					}
-					if knew {
+					at := ev.Time
+					if tell(!mode.after); knew {
 						Recheck(chosen, &ev)
 					}
 					add(1+uint64(i)%edges, ev)
+					ev.Time = at
+					tell(mode.after)
 				}
 				// Twice: what the stream resolved by itself, and what the clock did.
 				for range 2 {

@@ -154,12 +154,15 @@ type edge struct {
 	reread  uint64 // the same, within what is read again for its context
 	counted uint64 // the first not counted yet
 	stored  uint64 // what the last commit said of it
-	due     int64  // an event of this time, or later, resolves the first that waits; MaxInt64 if none does
+	due     int64  // an event of this time, or later, resolves the first that waits; or unsettled; MaxInt64 if none waits
 	cursor  uint64 // no entry of this edge before waits
 	clock   int64  // the latest time that one of its events told
 	waiting queue[*run]
 	runs    int // of Fold.runs
 }
+
+// unsettled is the due time of what waits until its edge tells a time.
+const unsettled = math.MaxInt64 - 1
 
 // run is a batch, or what of it was new.
 type run struct {
@@ -263,30 +266,36 @@ func (f *Fold) take(e *edge, seen *uint64, b Batch, now time.Time) {
 
 // put resolves what the event's time resolves, and puts the event itself into the window.
 func (f *Fold) put(r *run, ev event.Event) {
-	f.admit(r.edge, &ev)
+	timed := f.admit(r.edge, &ev)
+	if timed {
+		f.settle(r.edge, ev.Time)
+	}
 	for r.edge.due <= ev.Time {
 		f.resolveFirst(r.edge)
 	}
 	r.end++
 	if !isMessage(&ev) { // nothing to wait for
 		e := f.w.push(&ev)
-		e.resolved = uint32(f.w.next)
+		e.timed, e.resolved = timed, uint32(f.w.next)
 		if ev.Reason == event.Counted {
 			e.class = f.judge(f.w.next - 1)
 		}
 		f.release()
 		return
 	}
-	f.w.pushMessage(&ev).waiting = true
+	e := f.w.pushMessage(&ev)
+	e.timed, e.waiting = timed, true
 	if r.edge.due == math.MaxInt64 {
 		f.findWaiting(r.edge)
 	}
 }
 
 // admit leaves of an event what may be held. One of which only the day may be told stands in the window, and nowhere
-// else, with the time at which it came, as far as that is known: its own, or the latest that its edge told before.
-func (f *Fold) admit(e *edge, ev *event.Event) {
+// else, with the time at which it came, as far as that is known: its own, or the latest that its edge told before until
+// it tells the next. timed says that the event told its time.
+func (f *Fold) admit(e *edge, ev *event.Event) (timed bool) {
 	at := ev.Time
+	timed = ev.Reason == event.Counted
 	if ev.Dated() {
 		at = max(at, min(e.clock, at+dayMillis-1))
 	} else {
@@ -301,6 +310,28 @@ func (f *Fold) admit(e *edge, ev *event.Event) {
 	}
 	if ev.Dated() {
 		ev.Time = at
+	}
+	return timed
+}
+
+// settle says of the edge's events whose time is not known that they came no later than the one that follows them, which
+// came at the time given: so long others of their messages are waited for.
+func (f *Fold) settle(e *edge, at int64) {
+	for i := e.waiting.len() - 1; i >= 0; i-- {
+		r := *e.waiting.at(i)
+		for n := r.end; n > max(r.first, f.w.base); n-- {
+			entry := f.w.at(n - 1)
+			if entry.timed {
+				return
+			}
+			if entry.waiting {
+				entry.timed = true
+				entry.ev.Time = min(at, entry.ev.Time-entry.ev.Time%dayMillis+dayMillis-1)
+				if n-1 == e.cursor {
+					e.due = entry.ev.Time + f.span
+				}
+			}
+		}
 	}
 }
 
@@ -319,7 +350,9 @@ func (f *Fold) findWaiting(e *edge) {
 		r := *e.waiting.at(0)
 		for e.cursor = max(e.cursor, r.first, f.w.base); e.cursor < r.end; e.cursor++ {
 			if entry := f.w.at(e.cursor); entry.waiting {
-				e.due = entry.ev.Time + f.span
+				if e.due = entry.ev.Time + f.span; !entry.timed {
+					e.due = unsettled
+				}
 				return
 			}
 		}
