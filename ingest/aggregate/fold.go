@@ -295,11 +295,11 @@ func (f *Fold) put(r *run, ev event.Event) {
 // it tells the next. timed says that the event told its time.
 func (f *Fold) admit(e *edge, ev *event.Event) (timed bool) {
 	at := ev.Time
-	timed = ev.Reason == event.Counted
-	if ev.Dated() {
-		at = max(at, min(e.clock, at+dayMillis-1))
-	} else {
+	switch timed = ev.Reason == event.Counted; {
+	case timed:
 		e.clock = max(e.clock, at)
+	case ev.Dated():
+		at = max(at, min(e.clock, at+dayMillis-1))
 	}
 	Recheck(f.o.Consent, ev)
 	if ev.Reason == event.Counted && f.o.Campaigns.DateOnly(ev.Campaign) {
