@@ -292,7 +292,7 @@ func TestAppendIsNotRepeated(t *testing.T) {
 	other := OpenControlLog(direct, topic.Name, nil)
 	defer other.Close()
 	must(t, other.Wait(t.Context(), 1)) // it is written
-	p.cut() // while it is deaf: written is not yet answered, and the answer would pass afterwards
+	p.cut()                             // while it is deaf: written is not yet answered, and the answer would pass afterwards
 	p.deaf.Store(false)
 	if err := <-failed; err == nil {
 		t.Error("an answer that was dropped arrived")
