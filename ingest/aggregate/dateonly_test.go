@@ -113,7 +113,15 @@ func TestScannersSetNoDate(t *testing.T) {
 		{"a robot", []event.Event{robot}, 0},
 		{"two clicks of three are a robot's", []event.Event{robot, click, robot}, 0},
 	} {
-		for name, edges := range map[string]uint64{"one edge": 1, "two edges": 2} {
+		for name, mode := range map[string]struct {
+			edges   uint64
+			subject uint64 // whose event tells the time
+			after   bool   // it comes behind
+		}{
+			"one edge": {1, 100, false}, "two edges": {2, 100, false}, "one edge, time of nobody": {1, 0, false},
+			"two edges, time of nobody": {2, 0, false}, "one quiet edge": {1, 0, true}, "two quiet edges": {2, 100, true},
+		} {
+			edges := mode.edges
 			for _, knew := range []bool{false, true} {
 				chosen := people{7: event.DateOnly}
 				f := newFold(t, Progress{}, FoldOptions{Consent: chosen, Window: testWindow})
@@ -127,13 +135,20 @@ func TestScannersSetNoDate(t *testing.T) {
 				}
 				for i, ev := range c.events {
 					ev.Time, ev.Subject, ev.Campaign = day+3_600_000+ev.Time, 7, 1
-					for e := range edges { // what else an edge sends tells when
-						add(1+e, event.Event{Time: ev.Time, Subject: 100, Campaign: 2, Kind: event.Open})
+					tell := func(when bool) {
+						for e := range edges { // what else an edge sends tells when
+							if when {
+								add(1+e, event.Event{Time: ev.Time, Subject: mode.subject, Campaign: 2, Kind: event.Open})
+							}
+						}
 					}
-					if knew {
+					at := ev.Time
+					if tell(!mode.after); knew {
 						Recheck(chosen, &ev)
 					}
 					add(1+uint64(i)%edges, ev)
+					ev.Time = at
+					tell(mode.after)
 				}
 				// Twice: what the stream resolved by itself, and what the clock did.
 				for range 2 {
@@ -170,6 +185,49 @@ func TestDatesAloneAreHeldByTheClock(t *testing.T) {
 	f.Add(Batch{Edge: 1, Epoch: 1, First: 3, Offset: 3, Events: []event.Event{click}}, now)
 	if l.apply(t, f.Take(now.Add(testWindow))); l.active[7] != 20 {
 		t.Errorf("days %v of one click", l.active)
+	}
+}
+
+// A date's event waits until its edge tells a time, and then as long as any other: by what its edge says, not by the clock.
+// However late or early that time is, the day is the event's own.
+func TestADateWaitsForATime(t *testing.T) {
+	t.Parallel()
+	const day, hour = 86_400_000, 3_600_000
+	date := event.Event{Time: 20 * day, Subject: 7, Campaign: 1, Kind: event.Click, Reason: event.DateOnly}
+	refused := func(at int64) event.Event {
+		return event.Event{Time: at, Campaign: 1, Kind: event.Open, Reason: event.OptedOut}
+	}
+	told := func(at int64) event.Event { return event.Event{Time: at, Campaign: 2, Kind: event.Open} }
+	span := testWindow.Milliseconds()
+	for _, c := range []struct {
+		name    string
+		events  []event.Event
+		counted uint64 // of the events, when all have come and no time has passed
+		day     uint32 // in the end
+	}{
+		{"nothing is told", []event.Event{date}, 0, 20},
+		{"an hour is not enough", []event.Event{date, refused(20*day + hour), date, date}, 0, 0},
+		{"a time, and it waits", []event.Event{date, told(20*day + hour), told(20*day + hour + span - 1)}, 0, 20},
+		{"a time, and a window", []event.Event{date, told(20*day + hour), told(20*day + hour + span)}, 3, 20},
+		{"two times before, a burst behind", []event.Event{told(20*day + hour), date, told(20*day + 2*hour), date, date, told(20*day + 2*hour + 1), told(20*day + 2*hour + 1 + span)}, 7, 0},
+		{"apart", []event.Event{date, date, told(20*day + hour), date, date, told(20*day + 2*hour), told(20*day + 2*hour + span)}, 7, 20},
+		{"late", []event.Event{told(22 * day), date, told(22*day + 1), told(22*day + 1 + span)}, 4, 20},
+		{"long before what comes next", []event.Event{date, told(25 * day), told(25*day + span)}, 3, 20},
+	} {
+		f := newFold(t, Progress{}, FoldOptions{Consent: people{7: event.DateOnly}, Window: testWindow})
+		now, l := clock(30*day), newLedger()
+		f.Add(Batch{Edge: 1, Epoch: 1, Events: c.events}, now)
+		counted := uint64(0)
+		if got := f.Take(now); got != nil {
+			counted = got.After.Offset
+			l.apply(t, got)
+		}
+		if got := f.Take(now.Add(testWindow)); got != nil {
+			l.apply(t, got)
+		}
+		if counted != c.counted || l.active[7] != c.day || f.Held() != 0 {
+			t.Errorf("%s: %d counted at first, want %d; day %d, want %d", c.name, counted, c.counted, l.active[7], c.day)
+		}
 	}
 }
 

@@ -154,12 +154,15 @@ type edge struct {
 	reread  uint64 // the same, within what is read again for its context
 	counted uint64 // the first not counted yet
 	stored  uint64 // what the last commit said of it
-	due     int64  // an event of this time, or later, resolves the first that waits; MaxInt64 if none does
+	due     int64  // an event of this time, or later, resolves the first that waits; or unsettled; MaxInt64 if none waits
 	cursor  uint64 // no entry of this edge before waits
 	clock   int64  // the latest time that one of its events told
 	waiting queue[*run]
 	runs    int // of Fold.runs
 }
+
+// unsettled is the due time of what waits until its edge tells a time.
+const unsettled = math.MaxInt64 - 1
 
 // run is a batch, or what of it was new.
 type run struct {
@@ -259,98 +262,6 @@ func (f *Fold) take(e *edge, seen *uint64, b Batch, now time.Time) {
 	for i := range b.Events {
 		f.put(r, b.Events[i])
 	}
-}
-
-// put resolves what the event's time resolves, and puts the event itself into the window.
-func (f *Fold) put(r *run, ev event.Event) {
-	f.admit(r.edge, &ev)
-	for r.edge.due <= ev.Time {
-		f.resolveFirst(r.edge)
-	}
-	r.end++
-	if !isMessage(&ev) { // nothing to wait for
-		e := f.w.push(&ev)
-		e.resolved = uint32(f.w.next)
-		if ev.Reason == event.Counted {
-			e.class = f.judge(f.w.next - 1)
-		}
-		f.release()
-		return
-	}
-	f.w.pushMessage(&ev).waiting = true
-	if r.edge.due == math.MaxInt64 {
-		f.findWaiting(r.edge)
-	}
-}
-
-// admit leaves of an event what may be held. One of which only the day may be told stands in the window, and nowhere
-// else, with the time at which it came, as far as that is known: its own, or the latest that its edge told before.
-func (f *Fold) admit(e *edge, ev *event.Event) {
-	at := ev.Time
-	if ev.Dated() {
-		at = max(at, min(e.clock, at+dayMillis-1))
-	} else {
-		e.clock = max(e.clock, at)
-	}
-	Recheck(f.o.Consent, ev)
-	if ev.Reason == event.Counted && f.o.Campaigns.DateOnly(ev.Campaign) {
-		if !datable(f.o.Consent, ev) {
-			ev.Subject = 0
-		}
-		classify.Suppress(ev, event.DateOnly)
-	}
-	if ev.Dated() {
-		ev.Time = at
-	}
-}
-
-// resolveFirst gives the edge's first waiting entry its class.
-func (f *Fold) resolveFirst(e *edge) {
-	entry := f.w.at(e.cursor)
-	entry.class = f.judge(e.cursor)
-	entry.waiting, entry.resolved = false, uint32(f.w.next)
-	f.findWaiting(e)
-	f.release()
-}
-
-// findWaiting moves the edge's cursor to its first waiting entry.
-func (f *Fold) findWaiting(e *edge) {
-	for e.waiting.len() > 0 {
-		r := *e.waiting.at(0)
-		for e.cursor = max(e.cursor, r.first, f.w.base); e.cursor < r.end; e.cursor++ {
-			if entry := f.w.at(e.cursor); entry.waiting {
-				e.due = entry.ev.Time + f.span
-				return
-			}
-		}
-		if r.end == f.w.next { // the newest run, which may still grow
-			break
-		}
-		e.waiting.drop()
-	}
-	e.due = math.MaxInt64
-}
-
-func (f *Fold) judge(n uint64) classify.Class {
-	ev := &f.w.at(n).ev
-	if ev.Kind == event.Probe {
-		return classify.Unknown
-	}
-	if f.o.alone {
-		if class := classify.ClassOf(ev.Kind, ev.Signals); class != classify.Human {
-			return class
-		}
-	}
-	links := f.o.Campaigns.LinkCount(ev.Campaign)
-	if ev.Subject == 0 {
-		f.m.at[0] = sighting(ev)
-		return f.o.Judge(0, f.m.at[:1], links)
-	}
-	target, all := f.w.around(n, f.span, f.live == 1, &f.m)
-	if ev.Dated() {
-		return f.o.JudgeDate(target, all, links)
-	}
-	return f.o.Judge(target, all, links)
 }
 
 // release counts what is resolved up to the first that waits.

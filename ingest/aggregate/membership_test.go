@@ -16,14 +16,15 @@ var (
 	noClicks = Member{Clicks: event.OptedOut}
 	sumOnly  = Member{Opens: event.AggregateOnly, Clicks: event.AggregateOnly}
 	noBasis  = Member{Opens: event.NoBasis, Clicks: event.NoBasis}
+	dates    = Member{Opens: event.DateOnly, Clicks: event.DateOnly}
 	refused  = Member{Opens: event.OptedOut, Clicks: event.OptedOut}
 	plain    = Member{Opens: event.PlainText, Clicks: event.PlainText}
 )
 
 func TestStricterMembershipsComeFirst(t *testing.T) {
 	t.Parallel()
-	want := []Member{plain, refused, noBasis, noOpens, noClicks, sumOnly, measured}
-	got := []Member{measured, noClicks, noBasis, plain, sumOnly, noOpens, refused}
+	want := []Member{plain, refused, noBasis, dates, noOpens, noClicks, sumOnly, measured}
+	got := []Member{measured, noClicks, dates, noBasis, plain, sumOnly, noOpens, refused}
 	if slices.SortFunc(got, Stricter); !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}

@@ -23,6 +23,7 @@ type entry struct {
 	// got its class. What came later is no neighbour of it.
 	resolved uint32
 	waiting  bool
+	timed    bool // its time is known, as far as it will be
 	class    classify.Class
 }
 

@@ -197,6 +197,18 @@ func TestUnreadableBulk(t *testing.T) {
 	if got := table.Look(7); got != (Choice{Opens: Refused, Clicks: Refused, Format: Plain, Unsubscribed: true}) {
 		t.Errorf("%+v", got)
 	}
+	// So is a tracking that is not known, and the number of the words is told from it.
+	table = NewTable(BasisSubject)
+	odd := entry("bulk/y", `{"bulk":1,"words":[["a",""],["b",""]],"people":"AAAAAAAAAAcAwAE="}`)
+	must(t, table.Apply(odd))
+	if got := table.Look(7); got != (Choice{DateOnly: true}) {
+		t.Errorf("%+v", got)
+	}
+	must(t, parseBulk(&odd, func(c *Change) {
+		if c.Source != "b" {
+			t.Errorf("%+v", c)
+		}
+	}))
 }
 
 // memoryArchive is an Archive that takes entries as ClickHouse does: in whole steps, twice where they

@@ -258,3 +258,20 @@ func BenchmarkApply(b *testing.B) {
 		}
 	}
 }
+
+// A record of tracking that makes no sense is the strictest there is of it.
+func TestOddTrackingIsDateOnly(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", "{", `{}`, `{"value":"none"}`, `{"value":7}`, `{"value":"unset"}`} {
+		table := NewTable(BasisSubject)
+		if err := table.Apply(entry(keyOf(7, fieldTracking), body)); err == nil || table.Look(7) != (Choice{DateOnly: true}) {
+			t.Errorf("%s: %+v, %v", body, table.Look(7), err)
+		}
+	}
+	table := NewTable(BasisSubject)
+	must(t, table.Apply(entry(keyOf(7, fieldTracking), `{"value":"date-only"}`)))
+	must(t, table.Apply(entry(keyOf(7, fieldTracking), `{"value":"full"}`)))
+	if table.Look(7) != (Choice{}) {
+		t.Errorf("%+v", table.Look(7))
+	}
+}

@@ -56,6 +56,7 @@ func TestListAgainstModel(t *testing.T) {
 			said := rapid.SampledFrom([][2]string{
 				{"opens", "granted"}, {"opens", "refused"}, {"clicks", "granted"}, {"clicks", "refused"},
 				{"format", "html"}, {"format", "plain"}, {"mail", "subscribed"}, {"mail", "unsubscribed"},
+				{"tracking", "full"}, {"tracking", "date-only"},
 			}).Draw(t, "says")
 			if _, err := log.Append(ctx, control.Record{
 				Kind: control.KindConsent, Key: fmt.Sprintf("%016x/%s", who, said[0]), Time: now, Body: fmt.Appendf(nil, `{"value":"%s"}`, said[1]),
