@@ -3,6 +3,8 @@ package deploy_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -211,8 +213,29 @@ func TestRightsAreEnough(t *testing.T) {
 			t.Fatal(err)
 		}
 		if report.Opens.Total > 0 {
+			leave(t, do, public)
 			return
 		}
 	}
 	t.Error("no open is counted")
+}
+
+// leave unsubscribes at an edge, and asks the admin whether it knows of it.
+func leave(t *testing.T, do func(args ...string) string, public string) {
+	t.Helper()
+	page := regexp.MustCompile(`http://t\.example(/u/[\w-]+)`).FindStringSubmatch(do("message", "render", "spring", "--to", "ann@example.com", "--html", "mail.html", "--json"))
+	if page == nil {
+		t.Fatal("no address to unsubscribe at")
+	}
+	resp, err := http.PostForm("http://"+public+page[1], url.Values{"List-Unsubscribe": {"One-Click"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("unsubscribing at an edge: status %d", resp.StatusCode)
+	}
+	if out := do("consent", "show", "ann@example.com", "--json"); !strings.Contains(out, `"unsubscribed":true`) && !strings.Contains(out, `"unsubscribed": true`) {
+		t.Errorf("the admin knows nothing of it: %s", out)
+	}
 }
