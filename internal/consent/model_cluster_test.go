@@ -112,8 +112,19 @@ func (w way) Append(ctx context.Context, records ...control.Record) (pos control
 		<-ctx.Done()
 		return 0, ctx.Err()
 	}
-	serr := w.p.send(ctx, func() { pos, err = w.Memory.Append(context.Background(), records...) })
-	return pos, errors.Join(serr, err)
+	type outcome struct {
+		pos control.Position
+		err error
+	}
+	wrote := make(chan outcome, 1) // a write that is late comes when nobody waits for it
+	if err := w.p.send(ctx, func() {
+		pos, err := w.Memory.Append(context.Background(), records...)
+		wrote <- outcome{pos, err}
+	}); err != nil {
+		return 0, err
+	}
+	done := <-wrote
+	return done.pos, done.err
 }
 
 // end is what the broker at hand takes for the log's end; false: it is no other than the log's.
