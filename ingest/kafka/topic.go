@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -166,6 +167,11 @@ func (k *Client) patiently(ctx context.Context, fn func() error) error {
 		}
 		switch code {
 		case kafkago.BrokerNotAvailable, kafkago.LeaderNotAvailable, kafkago.NotLeaderForPartition, kafkago.NetworkException:
+		case kafkago.InvalidReplicationFactor:
+			// There are brokers enough, and the controller has not heard of them for a moment.
+			if !strings.Contains(err.Error(), "fenced") {
+				return err
+			}
 		default:
 			return err
 		}

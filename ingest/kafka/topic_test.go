@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -138,5 +139,33 @@ func expectError(t *testing.T, err error, parts ...string) {
 	}
 	if strings.Contains(err.Error(), "password-of-the-test") {
 		t.Errorf("%q tells the password", err)
+	}
+}
+
+// TestPatiently: what a broker says while it is not ready is asked again; what will be so for good is not.
+func TestPatiently(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		err   error
+		again bool
+	}{
+		"no leader yet":      {fmt.Errorf("x: %w", kafkago.LeaderNotAvailable), true},
+		"brokers are fenced": {fmt.Errorf("x: %w: All brokers are currently fenced", kafkago.InvalidReplicationFactor), true},
+		"too few brokers":    {fmt.Errorf("x: %w: only 1 broker is registered", kafkago.InvalidReplicationFactor), false},
+		"no permission":      {fmt.Errorf("x: %w", kafkago.TopicAuthorizationFailed), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			asked := 0
+			err := (&Client{}).patiently(t.Context(), func() error {
+				if asked++; asked == 1 {
+					return c.err
+				}
+				return nil
+			})
+			if (asked == 2) != c.again || (err == nil) != c.again {
+				t.Errorf("asked %d times: %v", asked, err)
+			}
+		})
 	}
 }
