@@ -274,7 +274,11 @@ func TestLogStartPassed(t *testing.T) {
 		t.Errorf("at the start: %+v, %v", b, err)
 	}
 	accept := func(o *PartitionOptions) { o.AcceptLoss = true }
-	if b, err := next(t, openFeed(t, partition(t, k, topic, q, accept), 3<<positionBits)); err != nil || b.First != 12 {
+	f := openFeed(t, partition(t, k, topic, q, accept), 3<<positionBits)
+	if b, err := next(t, f); err != nil || len(b.Events) != 0 || b.Offset != 6<<positionBits {
+		t.Errorf("it works, from there on: %+v, %v", b, err)
+	}
+	if b, err := next(t, f); err != nil || b.First != 12 {
 		t.Errorf("accepted: %+v, %v", b, err)
 	}
 }
