@@ -174,7 +174,7 @@ func rivalsUnderKill(t *testing.T, kills int, change func(*engine.Server, Option
 		time.Sleep(200*time.Millisecond + time.Duration(rand.Int64N(int64(600*time.Millisecond))))
 		must(t, server.Restart(t.Context()))
 	}
-	for deadline := time.Now().Add(30 * time.Second); !(told.met() && reads.Load() > 0) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(30 * time.Second); (!told.met() || reads.Load() == 0) && time.Now().Before(deadline); {
 		time.Sleep(50 * time.Millisecond) // on a slow machine the engine was hardly up between the kills
 	}
 	stop()
