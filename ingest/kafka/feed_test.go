@@ -282,6 +282,9 @@ func TestLogStartPassed(t *testing.T) {
 		f, err := partition(t, k, topic, q, nil).Open(StartOf(3), counted)
 		must(t, err)
 		b, err := next(t, f)
+		if err == nil && len(b.Events) == 0 { // it works, from there on
+			b, err = next(t, f)
+		}
 		if fine && (err != nil || b.First != 12) || !fine && !errors.As(err, &lost) {
 			t.Errorf("counted up to %d: %+v, %v", counted, b, err)
 		}

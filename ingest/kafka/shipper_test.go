@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"math/rand/v2"
@@ -397,9 +398,12 @@ func TestCompression(t *testing.T) {
 			r.append(5000)
 			s := r.newShipper(client(t, r.config))
 			s.o.Compression = c
+			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
-			go func() { ended <- s.Run(t.Context()) }()
+			go func() { ended <- s.Run(ctx) }()
 			r.awaitShipped(s)
+			stop()
+			must(t, <-ended)
 			r.fold()
 			r.awaitFolded()
 			r.check()

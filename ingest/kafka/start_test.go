@@ -13,6 +13,10 @@ func TestTrimsAtStart(t *testing.T) {
 	path := t.TempDir() + "/cursor"
 	was := cursor{edge: 1, epoch: 1, next: 3*BlockEvents + 5, counts: make([]uint32, 4)}
 	saveCursor(t, path, &was)
+	divided := cursor{edge: 1, epoch: 1, next: 2 * BlockEvents, counts: make([]uint32, 4)}
+	files, err := openCursorFiles(path)
+	must(t, err)
+	must(t, files.saveDivision(&divided))
 	trimmed := make(chan uint64, 1)
 	s, err := NewShipper(ShipperOptions{
 		Client: &Client{}, Topic: Topic{Name: "events", ID: TopicID{1}, Partitions: 4}, Cursor: path,
@@ -35,6 +39,9 @@ func TestTrimsAtStart(t *testing.T) {
 	}
 	stop()
 	must(t, <-ended)
+	if got := <-trimmed; got != was.next {
+		t.Errorf("trimmed up to %d at the stop, want the cursor, %d", got, was.next)
+	}
 }
 
 // saveCursor writes a cursor file.

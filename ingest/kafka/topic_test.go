@@ -14,9 +14,17 @@ import (
 // more gives a topic more partitions.
 func more(tb testing.TB, k *Client, topic string, n int) {
 	tb.Helper()
-	r, err := k.client.CreatePartitions(tb.Context(), &kafkago.CreatePartitionsRequest{Topics: []kafkago.TopicPartitionsConfig{{Name: topic, Count: int32(n)}}})
-	must(tb, err)
-	must(tb, r.Errors[topic])
+	for retry := (backoff{}); ; {
+		r, err := k.client.CreatePartitions(tb.Context(), &kafkago.CreatePartitionsRequest{Topics: []kafkago.TopicPartitionsConfig{{Name: topic, Count: int32(n)}}})
+		if err == nil {
+			err = r.Errors[topic]
+		}
+		if notWritten(err) && retry.wait(tb.Context()) { // the client does not know yet who is the controller
+			continue
+		}
+		must(tb, err)
+		break
+	}
 	eventually(tb, "the partitions are there", func() bool {
 		t, err := k.Topic(tb.Context(), topic)
 		return err == nil && t.Partitions == n
