@@ -563,3 +563,32 @@ func TestRunnerNeedsItsParts(t *testing.T) {
 		t.Errorf("a runner without consent: %v", err)
 	}
 }
+
+// TestRunnerTellsOfALossOnce: what is read again for its context tells nobody of what was lost in it.
+func TestRunnerTellsOfALossOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rnd, s, store := rand.New(rand.NewPCG(4, 4)), newSpool(), storetest.NewMemory()
+		s.damage(15, 2)
+		lost := uint64(0)
+		o := options(s, store)
+		o.Lost = func(n uint64) { lost += n }
+		for range 2 {
+			_, stop := start(t, o)
+			for range 35 {
+				s.append(some(rnd, 1)...)
+				time.Sleep(time.Second)
+			}
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+			if lost != 2 {
+				t.Errorf("%d events are said to be lost, want 2", lost)
+			}
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if p, err := store.Progress(t.Context(), 0); err != nil || p.Offset <= 17 || s.opened[1] > 15 {
+			t.Errorf("reading began at %v, %v: what is lost was not read again", s.opened, err)
+		}
+	})
+}

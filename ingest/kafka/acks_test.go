@@ -46,7 +46,7 @@ func acksOf(t *testing.T, b []byte) (acks int16, ok bool) {
 		t.Errorf("Produce in version %d, which this test can't read", version)
 		return 0, false
 	}
-	at += 4 // the request's number
+	at += 4       // the request's number
 	for range 2 { // the client's name, and the transaction's, which is null
 		at += max(0, int(short()))
 	}
