@@ -592,3 +592,33 @@ func TestRunnerTellsOfALossOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestRunnerForgetsFaults: a stream that fails now and then, and never for long, is not opened anew.
+func TestRunnerForgetsFaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rnd, s, store := rand.New(rand.NewPCG(5, 5)), newSpool(), storetest.NewMemory()
+		left := 0
+		s.fail = func() error {
+			if left == 0 {
+				return nil
+			}
+			left--
+			return errDisk
+		}
+		r, stop := start(t, options(s, store))
+		for range 6 {
+			s.mu.Lock()
+			left = 6
+			s.mu.Unlock()
+			s.append(some(rnd, 10)...)
+			time.Sleep(time.Minute)
+		}
+		expectTotal(t, store, 60)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if n := r.Stats().Restarts; n != 0 || left != 0 {
+			t.Errorf("%d restarts, %d faults to come", n, left)
+		}
+	})
+}
