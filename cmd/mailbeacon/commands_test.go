@@ -19,7 +19,7 @@ import (
 
 // shell runs commands against one data folder.
 type shell struct {
-	t    *testing.T
+	t    testing.TB
 	data string
 }
 

@@ -3,10 +3,13 @@ package aggregate
 import (
 	"crypto/aes"
 	"encoding/binary"
+	"maps"
 	"testing"
 
 	"mailbeacon/ingest/event"
 	"mailbeacon/internal/classify"
+	"mailbeacon/internal/consent"
+	"mailbeacon/internal/control"
 )
 
 // An event that is held is counted by what its person has chosen when it leaves, not when it came.
@@ -74,6 +77,45 @@ func TestWhatIsNotAttributedIsCountedAlone(t *testing.T) {
 	l.apply(t, f.Take(clock(1000).Add(testWindow)))
 	if l.total() != 1 || len(l.uniques) != 0 || len(l.active) != 0 {
 		t.Errorf("counts %v, people %v, dates %v", l.counts, l.uniques, l.active)
+	}
+}
+
+// On each basis, what is made of mail that names its person (as it is made on basis subject, or for who granted), and
+// of mail that does not (basis aggregate), whichever basis held when it was made.
+func TestBasisInTheFold(t *testing.T) {
+	t.Parallel()
+	const unsaid, granted = 7, 8
+	for basis, want := range map[consent.Basis]struct {
+		counted, noBasis uint64 // opens
+		people           int
+		days             map[uint64]uint32
+	}{
+		consent.BasisSubject:   {3, 0, 2, map[uint64]uint32{unsaid: 20, granted: 20}},
+		consent.BasisAggregate: {3, 0, 1, map[uint64]uint32{granted: 20}},
+		consent.BasisNone:      {1, 2, 1, map[uint64]uint32{granted: 20}},
+	} {
+		table := consent.NewTable(basis)
+		if err := table.Apply(control.Entry{Position: 1, Record: control.Record{
+			Kind: control.KindConsent, Key: "0000000000000008/opens", Body: []byte(`{"value":"granted"}`),
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		f := newFold(t, Progress{}, FoldOptions{Consent: table, Window: testWindow})
+		const at = 20 * dayMillis
+		f.Add(Batch{Edge: 1, Epoch: 1, Events: []event.Event{
+			{Time: at, Subject: unsaid, Campaign: 1, Kind: event.Open}, {Time: at, Campaign: 1, Kind: event.Open},
+			{Time: at, Subject: granted, Campaign: 1, Kind: event.Open},
+		}}, clock(at))
+		l := newLedger()
+		l.apply(t, f.Take(clock(at).Add(testWindow)))
+		got := map[event.Reason]uint64{}
+		for cell, n := range l.counts {
+			got[cell.Reason] += n
+		}
+		people := l.uniques[UniqueKey{Campaign: 1, Kind: event.Open, Class: classify.Human}]
+		if got[event.Counted] != want.counted || got[event.NoBasis] != want.noBasis || len(people) != want.people || !maps.Equal(l.active, want.days) {
+			t.Errorf("basis %v: counts %v, %d people, dates %v; want %+v", basis, got, len(people), l.active, want)
+		}
 	}
 }
 

@@ -212,6 +212,7 @@ func TestADateWaitsForATime(t *testing.T) {
 		{"two times before, a burst behind", []event.Event{told(20*day + hour), date, told(20*day + 2*hour), date, date, told(20*day + 2*hour + 1), told(20*day + 2*hour + 1 + span)}, 7, 0},
 		{"apart", []event.Event{date, date, told(20*day + hour), date, date, told(20*day + 2*hour), told(20*day + 2*hour + span)}, 7, 20},
 		{"late", []event.Event{told(22 * day), date, told(22*day + 1), told(22*day + 1 + span)}, 4, 20},
+		{"early", []event.Event{date, told(19 * day), told(19*day + span)}, 0, 20},
 		{"long before what comes next", []event.Event{date, told(25 * day), told(25*day + span)}, 3, 20},
 	} {
 		f := newFold(t, Progress{}, FoldOptions{Consent: people{7: event.DateOnly}, Window: testWindow})

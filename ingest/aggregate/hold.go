@@ -71,7 +71,7 @@ func (f *Fold) settle(e *edge, at int64) {
 			}
 			if entry.waiting {
 				entry.timed = true
-				entry.ev.Time = min(at, entry.ev.Time-entry.ev.Time%dayMillis+dayMillis-1)
+				entry.ev.Time = max(entry.ev.Time, min(at, entry.ev.Time-entry.ev.Time%dayMillis+dayMillis-1))
 				if n-1 == e.cursor {
 					e.due = entry.ev.Time + f.span
 				}
