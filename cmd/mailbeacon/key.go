@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -21,25 +22,35 @@ func newKeyCommand(c *cli) *cobra.Command {
 }
 
 func newKeyAdd(c *cli, data *string, asJSON *bool) *cobra.Command {
-	return &cobra.Command{
-		Use:   "add NAME",
+	var role string
+	cmd := &cobra.Command{
+		Use:   "add NAME --role ROLE",
 		Short: "Make a key and print it, once",
 		Long: `Make a key and print it. It can't be shown again: only its hash is kept. A running server takes it
-within a second or two. It works on the data folder, so it is to be called on the server's machine.`,
-		Example: "  mailbeacon key add mailer",
+within a second or two. It works on the data folder, so it is to be called on the server's machine.
+
+Roles: sender registers campaigns, mints, tells of deliveries and follows consent; marketer registers
+campaigns and reads reports; privacy records and looks up consent and lists whom to ask again; admin
+may do all of it.`,
+		Example: "  mailbeacon key add mailer --role sender",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			key, err := api.AddKey(c.dataDir(*data), args[0], time.Now())
+			if !slices.Contains(api.Roles, api.Role(role)) {
+				return usage(fmt.Errorf("--role must say what the key is for, one of %s; it is %q", api.Roles, role))
+			}
+			key, err := api.AddKey(c.dataDir(*data), args[0], api.Role(role), time.Now())
 			if err != nil {
 				return err
 			}
 			if *asJSON {
-				return c.printJSON(map[string]string{"name": args[0], "role": api.RoleAdmin, "key": key})
+				return c.printJSON(map[string]string{"name": args[0], "role": role, "key": key})
 			}
 			_, err = fmt.Fprintln(c.stdout, key)
 			return err
 		},
 	}
+	cmd.Flags().StringVar(&role, "role", "", "what the key is for: "+api.Roles.String())
+	return cmd
 }
 
 func newKeyList(c *cli, data *string, asJSON *bool) *cobra.Command {
@@ -56,7 +67,7 @@ func newKeyList(c *cli, data *string, asJSON *bool) *cobra.Command {
 			if *asJSON {
 				type shown struct {
 					Name    string    `json:"name"`
-					Role    string    `json:"role"`
+					Role    api.Role  `json:"role"`
 					Created time.Time `json:"created"`
 				}
 				all := []shown{}

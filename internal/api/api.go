@@ -8,7 +8,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -56,9 +55,9 @@ type Minter interface {
 
 // Authorizer knows the keys. It may be called concurrently.
 type Authorizer interface {
-	// Allow says whether a key opens the API, and what it is called, in a time that tells nothing of
-	// how near it came.
-	Allow(key string) (name string, ok bool)
+	// Allow says whether a key opens the API, and whose it is, in a time that tells nothing of how
+	// near it came.
+	Allow(key string) (holder Holder, ok bool)
 }
 
 // Options are what an API is made of. All but Logger and Version are needed.
@@ -113,7 +112,7 @@ type API struct {
 	mux      *routes
 	huma     huma.API
 	document []byte
-	listing  sync.Mutex // held while a list of inactive people is made
+	listing  chan struct{} // full while a list of inactive people is made
 }
 
 // New returns the handler, or an error that names the missing option.
@@ -124,7 +123,7 @@ func New(o Options) (*API, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &API{o: o, mux: &routes{ServeMux: http.NewServeMux()}}
+	a := &API{o: o, mux: &routes{ServeMux: http.NewServeMux()}, listing: make(chan struct{}, 1)}
 	a.huma = humago.New(a.mux, configuration(o.Version))
 	a.huma.UseMiddleware(a.admit)
 	a.routeCampaigns()

@@ -49,7 +49,7 @@ func configuration(version string) huma.Config {
 // problems are the error answers of a route that needs a key: those that every one has, and more.
 func problems(more ...int) map[string]*huma.Response {
 	all := map[string]*huma.Response{}
-	for _, status := range append([]int{400, 401, 413, 415, 422, 500, 503}, more...) {
+	for _, status := range append([]int{400, 401, 403, 413, 415, 422, 500, 503}, more...) {
 		all[strconv.Itoa(status)] = &huma.Response{
 			Description: http.StatusText(status),
 			Content:     map[string]*huma.MediaType{problemType: {Schema: &huma.Schema{Ref: schemas + "Problem"}}},
@@ -160,6 +160,9 @@ func (a *API) finishDocument() error {
 	known := doc.Components.Schemas.Map()
 	delete(known, "ErrorModel")
 	delete(known, "ErrorDetail")
+	if err := documentAccess(doc); err != nil {
+		return err
+	}
 	var err error
 	if a.document, err = json.Marshal(doc); err != nil {
 		return fmt.Errorf("api: write the OpenAPI document: %w", err)

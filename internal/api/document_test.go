@@ -263,7 +263,7 @@ func TestAPanicTellsNothing(t *testing.T) {
 
 type all struct{}
 
-func (all) Allow(string) (string, bool) { return "everybody", true }
+func (all) Allow(string) (Holder, bool) { return Holder{Name: "everybody", Role: RoleAdmin}, true }
 
 type exploding struct{ Minter }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -54,7 +55,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = rc.SetWriteDeadline(start.Add(answerPatience))
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 
-	key, ok := a.authorized(r)
+	holder, ok := a.authorized(r)
 	if needsKey(r.URL.Path) && !ok {
 		out.Header().Set("WWW-Authenticate", `Bearer realm="mailbeacon"`)
 		newProblem(http.StatusUnauthorized, "a key is needed: send the header \"Authorization: Bearer KEY\"; `mailbeacon key add` makes one").write(out)
@@ -64,17 +65,17 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		notRouted(out, r, handler)
 		return
 	}
-	a.mux.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), keyNamed{}, key)))
+	a.mux.ServeHTTP(out, r.WithContext(context.WithValue(r.Context(), keyHeld{}, holder)))
 	out.finished = true
 }
 
-// keyNamed is where a request's context holds the name of its key.
-type keyNamed struct{}
+// keyHeld is where a request's context has the Holder of its key.
+type keyHeld struct{}
 
 // broughtBy is how the ledger names whoever sent a request.
 func broughtBy(ctx context.Context) string {
-	name, _ := ctx.Value(keyNamed{}).(string)
-	return "key:" + name
+	holder, _ := ctx.Value(keyHeld{}).(Holder)
+	return "key:" + holder.Name
 }
 
 // open are the addresses that need no key.
@@ -82,11 +83,11 @@ var open = []string{"/healthz", "/readyz", "/metrics", "/openapi.json"}
 
 func needsKey(path string) bool { return strings.HasPrefix(path, "/v1/") || path == "/v1" }
 
-// authorized says whether a request has a good key, and which.
-func (a *API) authorized(r *http.Request) (name string, ok bool) {
+// authorized says whether a request has a good key, and whose.
+func (a *API) authorized(r *http.Request) (holder Holder, ok bool) {
 	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		return "", false
+		return Holder{}, false
 	}
 	return a.o.Keys.Allow(strings.TrimSpace(key))
 }
@@ -119,10 +120,18 @@ func (p *probeWriter) Header() http.Header         { return p.header }
 func (p *probeWriter) WriteHeader(status int)      { p.status = status }
 func (p *probeWriter) Write(b []byte) (int, error) { return len(b), nil }
 
-// admit is what a route wants of a request with a body, before anything of it is read.
+// admit is what a route wants of a request's key and of its body, before anything of it is read.
 func (a *API) admit(ctx huma.Context, next func(huma.Context)) {
 	meta := ctx.Operation().Metadata
 	r, w := humago.Unwrap(ctx)
+	if roles, private := access[ctx.Operation().OperationID]; private {
+		roles = withAdmin(roles)
+		holder, _ := r.Context().Value(keyHeld{}).(Holder)
+		if !slices.Contains(roles, holder.Role) {
+			newProblem(http.StatusForbidden, fmt.Sprintf("this key's role is %s; this needs one of %s", holder.Role, roles)).write(w)
+			return
+		}
+	}
 	if types, ok := meta[mediaTypes].([]string); ok {
 		given, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		if err != nil || !slices.Contains(types, given) {

@@ -41,12 +41,9 @@ const keyPrefix = "mbk_"
 type Key struct {
 	Name    string    `json:"name"`
 	Created time.Time `json:"created"`
-	Role    string    `json:"role"`
+	Role    Role      `json:"role"`
 	Hash    string    `json:"sha256"` // of the key, in hex
 }
-
-// RoleAdmin may do everything; it is the only role.
-const RoleAdmin = "admin"
 
 // ErrKeyExists and ErrNoKey come wrapped.
 var (
@@ -147,7 +144,7 @@ func readKeys(dir string) ([]Key, error) {
 	}
 	for i, k := range f.Keys {
 		h, err := hex.DecodeString(k.Hash)
-		if err != nil || len(h) != sha256.Size || k.Role != RoleAdmin || !keyName.MatchString(k.Name) {
+		if err != nil || len(h) != sha256.Size || !slices.Contains(Roles, k.Role) || !keyName.MatchString(k.Name) {
 			return nil, fmt.Errorf("%s is damaged: key %d of %d", name, i+1, len(f.Keys))
 		}
 	}
@@ -159,7 +156,10 @@ func ListKeys(dir string) ([]Key, error) { return readKeys(dir) }
 
 // AddKey adds a key and returns it: the only time that anybody sees it. A running server takes it
 // within a second or two.
-func AddKey(dir, name string, now time.Time) (key string, err error) {
+func AddKey(dir, name string, role Role, now time.Time) (key string, err error) {
+	if !slices.Contains(Roles, role) {
+		return "", fmt.Errorf("there is no role %q; a key's is one of %s", role, Roles)
+	}
 	if !keyName.MatchString(name) {
 		return "", errors.New("the key's name is not 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit")
 	}
@@ -169,7 +169,7 @@ func AddKey(dir, name string, now time.Time) (key string, err error) {
 		if slices.ContainsFunc(keys, func(k Key) bool { return k.Name == name }) {
 			return nil, fmt.Errorf("add key %s: %w", name, ErrKeyExists)
 		}
-		return append(keys, Key{name, now.UTC().Truncate(time.Second), RoleAdmin, hex.EncodeToString(h[:])}), nil
+		return append(keys, Key{name, now.UTC().Truncate(time.Second), role, hex.EncodeToString(h[:])}), nil
 	})
 }
 
@@ -218,12 +218,12 @@ type Keys struct {
 	looked  time.Time
 	stamp   string // what the files looked like when they were read
 	failing bool
-	hashes  []namedHash
+	hashes  []heldHash
 }
 
-// namedHash is a key that opens the API, and what it is called.
-type namedHash struct {
-	name string
+// heldHash is a key that opens the API, and whose it is.
+type heldHash struct {
+	Holder
 	hash [sha256.Size]byte
 }
 
@@ -244,7 +244,7 @@ func LoadKeys(dir string, logger *slog.Logger) (*Keys, error) {
 	return k, err
 }
 
-func (k *Keys) read() ([]namedHash, error) {
+func (k *Keys) read() ([]heldHash, error) {
 	admin, err := ReadAdminKey(k.dir)
 	if err != nil {
 		return nil, err
@@ -253,13 +253,13 @@ func (k *Keys) read() ([]namedHash, error) {
 	if err != nil {
 		return nil, err
 	}
-	hashes := []namedHash{{adminKeyName, hashKey(admin)}}
+	hashes := []heldHash{{Holder{adminKeyName, RoleAdmin}, hashKey(admin)}}
 	for _, key := range keys {
 		var h [sha256.Size]byte
 		if _, err := hex.Decode(h[:], []byte(key.Hash)); err != nil {
 			return nil, fmt.Errorf("read keys: %w", err)
 		}
-		hashes = append(hashes, namedHash{key.Name, h})
+		hashes = append(hashes, heldHash{Holder{key.Name, key.Role}, h})
 	}
 	return hashes, nil
 }
@@ -279,20 +279,20 @@ func stampOf(dir string) string {
 }
 
 // Allow implements Authorizer. Where the files can't be read any more, what was read last holds.
-func (k *Keys) Allow(key string) (name string, ok bool) {
+func (k *Keys) Allow(key string) (holder Holder, ok bool) {
 	given := hashKey(key)
 	allowed := 0
 	for _, h := range k.current() {
 		same := subtle.ConstantTimeCompare(given[:], h.hash[:])
 		if same == 1 {
-			name = h.name
+			holder = h.Holder
 		}
 		allowed |= same
 	}
-	return name, allowed == 1
+	return holder, allowed == 1
 }
 
-func (k *Keys) current() []namedHash {
+func (k *Keys) current() []heldHash {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if time.Since(k.looked) < keysLag {

@@ -39,18 +39,18 @@ func TestAddListRevoke(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	now := time.Date(2026, 11, 24, 1, 2, 3, 0, time.UTC)
-	key, err := api.AddKey(dir, "mailer", now)
+	key, err := api.AddKey(dir, "mailer", api.RoleSender, now)
 	must(t, err)
-	if _, err := api.AddKey(dir, "mailer", now); !errors.Is(err, api.ErrKeyExists) {
+	if _, err := api.AddKey(dir, "mailer", api.RoleSender, now); !errors.Is(err, api.ErrKeyExists) {
 		t.Errorf("%v", err)
 	}
 	for _, name := range []string{"", "Mailer", "a b", "-x", strings.Repeat("x", 65), "anna@example.com"} {
-		if _, err := api.AddKey(dir, name, now); err == nil {
+		if _, err := api.AddKey(dir, name, api.RoleSender, now); err == nil {
 			t.Errorf("%q was taken", name)
 		}
 	}
 	keys, err := api.ListKeys(dir)
-	if err != nil || len(keys) != 1 || keys[0].Name != "mailer" || !keys[0].Created.Equal(now) || keys[0].Role != api.RoleAdmin {
+	if err != nil || len(keys) != 1 || keys[0].Name != "mailer" || !keys[0].Created.Equal(now) || keys[0].Role != api.RoleSender {
 		t.Errorf("%+v %v", keys, err)
 	}
 	content, err := os.ReadFile(filepath.Join(dir, "keys.json"))
@@ -73,7 +73,7 @@ func TestKeysAddedAtTheSameTimeAreAllThere(t *testing.T) {
 	var adding sync.WaitGroup
 	for i := range 20 {
 		adding.Go(func() {
-			if _, err := api.AddKey(dir, string(rune('a'+i)), time.Now()); err != nil {
+			if _, err := api.AddKey(dir, string(rune('a'+i)), api.RoleSender, time.Now()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -104,7 +104,7 @@ func TestKeysFollowTheirFiles(t *testing.T) {
 		}
 		allowed(admin, true)
 		allowed("", false)
-		key, err := api.AddKey(dir, "mailer", time.Now())
+		key, err := api.AddKey(dir, "mailer", api.RoleSender, time.Now())
 		must(t, err)
 		allowed(key, true)
 		allowed(admin, true)
@@ -154,12 +154,15 @@ func TestKeyFilesThatAreRefused(t *testing.T) {
 func TestAnAddedKeyOpensARunningServer(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	key, err := api.AddKey(h.dir, "mailer", time.Now())
+	key, err := api.AddKey(h.dir, "mailer", api.RoleSender, time.Now())
 	must(t, err)
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		if h.do(t, http.MethodGet, "/v1/campaigns", nil, "Authorization", "Bearer "+key).status == 200 {
-			return
-		}
+	h.awaitKey(t, key)
+}
+
+// awaitKey waits until the server takes a key that was added.
+func (h *house) awaitKey(t *testing.T, key string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); h.do(t, http.MethodGet, "/v1", nil, "Authorization", "Bearer "+key).status == http.StatusUnauthorized; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the key is not taken")
 		}

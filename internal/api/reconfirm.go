@@ -106,14 +106,21 @@ func (a *API) beginList(ctx context.Context, x *exchange, known ...string) (list
 	return list, after, err
 }
 
+// listPatience is how long a list waits for its turn: one that was broken off may not have been noticed yet.
+const listPatience = 3 * time.Second
+
 // inTurn has one list be made at a time: each holds some bytes for everybody who decided lately.
 func (a *API) inTurn(serve func(context.Context, *exchange) error) func(context.Context, *exchange) error {
 	return func(ctx context.Context, x *exchange) error {
-		if !a.listing.TryLock() {
+		waiting, stop := context.WithTimeout(ctx, listPatience)
+		defer stop()
+		select {
+		case a.listing <- struct{}{}:
+			defer func() { <-a.listing }()
+			return serve(ctx, x)
+		case <-waiting.Done():
 			return newProblem(http.StatusServiceUnavailable, "another such list is being made; try again when it is done")
 		}
-		defer a.listing.Unlock()
-		return serve(ctx, x)
 	}
 }
 
