@@ -112,7 +112,7 @@ func (e *echo) measureOthers(reg *prometheus.Registry) {
 				emit(float64(s.Settled-s.ByLease), "echo")
 				emit(float64(s.ByLease), "lease")
 			}),
-		counter("effective_wait_seconds_total", "Time that took, from when a change was folded here.", nil,
+		counter("effective_wait_seconds_total", "Time that took, from when a change was in the control log.", nil,
 			one(func() float64 { return e.others.Stats().Waited.Seconds() })),
 	)
 }

@@ -303,7 +303,10 @@ func (e *modelEdge) live(ctx context.Context) {
 	}
 	echoer = control.NewEchoer(way{e.echoes, &e.process}, follower, "edge", nil)
 	e.serves(table)
-	life(ctx, follower.Run, echoer.Run, func(ctx context.Context) error { return e.ship(ctx, table, late, echoer.Open) })
+	life(ctx, follower.Run, echoer.Run, func(ctx context.Context) error {
+		e.ship(ctx, table, late, echoer.Open)
+		return nil
+	})
 	e.serves(nil)
 }
 
@@ -340,7 +343,7 @@ func (e *modelEdge) take(ctx context.Context, person int, number uint32) bool {
 }
 
 // ship is the shipper: what was recorded, then leave, then what is known of consent, again for each try.
-func (e *modelEdge) ship(ctx context.Context, table *consent.Table, late *consent.Late, open func() bool) error {
+func (e *modelEdge) ship(ctx context.Context, table *consent.Table, late *consent.Late, open func() bool) {
 	for ctx.Err() == nil {
 		shipped, next := e.bounds()
 		if shipped == next {
@@ -380,7 +383,6 @@ func (e *modelEdge) ship(ctx context.Context, table *consent.Table, late *consen
 			e.mu.Unlock()
 		}
 	}
-	return nil
 }
 
 // modelConsumer counts one topic.

@@ -80,10 +80,9 @@ type model struct {
 	began     time.Time
 	lives     []*lives
 
-	mu       sync.Mutex
-	changes  []modelChange
-	events   []modelEvent
-	recorded map[int]int // by edge
+	mu      sync.Mutex
+	changes []modelChange
+	events  []modelEvent
 }
 
 type modelChange struct {
@@ -94,8 +93,7 @@ type modelChange struct {
 
 type modelEvent struct {
 	consenttest.Counted
-	number  uint32
-	counted bool
+	number uint32
 }
 
 // lives are the lives of a process, one after the other.
@@ -346,8 +344,11 @@ func (m *model) check(sum *modelSum) error {
 	for i := range m.events {
 		e := &m.events[i]
 		n, err := m.total(e.number)
-		if err != nil || n > 1 {
-			return fmt.Errorf("%+v is counted %d times, %v", *e, n, err)
+		if err != nil {
+			return err
+		}
+		if n > 1 {
+			return fmt.Errorf("%+v is counted %d times", *e, n)
 		}
 		if n == 1 {
 			counted = append(counted, e.Counted)

@@ -211,20 +211,20 @@ func (e *Echoes) ask() uint64 {
 }
 
 // Await blocks until what the control log has up to a position holds everywhere: no event that anybody
-// records afterwards is shipped, or counted, by an older state. README.md has the argument. It takes Lease and
-// Margin at most from when the position is folded here, mostly some milliseconds. The error is ctx's.
+// records afterwards is shipped, or counted, by an older state. README.md has the argument. The position must be in the
+// log already. It takes Lease and Margin at most, mostly some milliseconds, once it is folded here. The error is ctx's.
 func (e *Echoes) Await(ctx context.Context, pos Position) error {
 	if e.holds(pos, 0) {
 		return nil
 	}
+	// Nobody who has not folded it has leave when this runs out.
+	over := time.NewTimer(patienceOfOthers)
+	defer over.Stop()
+	began, mark := time.Now(), e.ask()
 	if err := e.follower.WaitApplied(ctx, pos); err != nil {
 		return err
 	}
-	// The position is in the log by now. Nobody who has not folded it has leave when this runs out.
-	over := time.NewTimer(patienceOfOthers)
-	defer over.Stop()
-	began := time.Now()
-	for mark := e.ask(); ; {
+	for {
 		rung := e.bell.C()
 		if e.holds(pos, mark) {
 			e.settle(pos, time.Since(began), false)
