@@ -98,18 +98,8 @@ func TestAttachToAnOlderDatabase(t *testing.T) {
 	}{"nobody remembers": {TopicID{}, true}, "the same": {topicID(2), true}, "another": {topicID(1), false}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o := unmade(t, server)
-			steps, err := ours()
-			must(t, err)
-			_, err = migrate(t.Context(), o, steps[:4])
-			must(t, err)
-			conn, err := connect(t.Context(), o, o.Database)
-			must(t, err)
-			old := &Store{o: o, conn: conn, settings: insertSettings(false), standing: map[uint32]standing{}}
-			must(t, old.Commit(t.Context(), marked(3, 0)))
-			must(t, conn.Close())
-			_, err = Migrate(t.Context(), o)
-			must(t, err)
+			o := database(t, server)
+			must(t, open(t, o).Commit(t.Context(), marked(3, 0))) // nobody asked which stream it is of
 			s := open(t, o)
 			st, err := s.Attach(t.Context(), "events", topicID(2), c.remembered)
 			if !c.fine {
