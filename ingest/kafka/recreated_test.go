@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"errors"
+	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -55,4 +57,30 @@ func TestCursorOfRecreatedTopic(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNothingIsTrimmedWithoutItsCursor: while the cursor can't be written, what was shipped stays in the spool, and it goes as soon as it can.
+func TestNothingIsTrimmedWithoutItsCursor(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, shared(t), 1)
+	r.append(BlockEvents + 100)
+	s := r.newShipper(r.client())
+	trimmed := atomic.Uint64{}
+	s.o.Spool.Trim = func(before uint64) error { trimmed.Store(before); return nil }
+	away := r.cursor() + ".away"
+	must(t, os.Rename(r.cursor(), away))
+	must(t, os.Mkdir(r.cursor(), 0o700)) // nothing can be written there
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	eventually(t, "saving fails, and is tried again", func() bool { return s.Stats().Err != nil && s.Stats().Retries > 2 })
+	if n := trimmed.Load(); n != 0 {
+		t.Errorf("trimmed up to %d", n)
+	}
+	must(t, os.Remove(r.cursor()))
+	must(t, os.Rename(away, r.cursor()))
+	eventually(t, "what is noted is trimmed", func() bool { return trimmed.Load() == BlockEvents })
+	stop()
+	must(t, <-ended)
 }

@@ -2,7 +2,10 @@ package kafka
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"testing"
+	"time"
 
 	"mailbeacon/ingest/aggregate"
 )
@@ -41,6 +44,47 @@ func TestTrimsAtStart(t *testing.T) {
 	must(t, <-ended)
 	if got := <-trimmed; got != was.next {
 		t.Errorf("trimmed up to %d at the stop, want the cursor, %d", got, was.next)
+	}
+}
+
+// TestRoundEndsWithItsBlock: numbers start anew with a block, so no record has events of two: cut otherwise, what is shipped again would
+// have other numbers.
+func TestRoundEndsWithItsBlock(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir() + "/cursor"
+	saveCursor(t, path, &cursor{edge: 1, epoch: 1, next: 2*BlockEvents - 10, counts: []uint32{BlockEvents - 10}})
+	var s *Shipper
+	var first, count []int
+	s, err := NewShipper(ShipperOptions{
+		Client: &Client{}, Topic: Topic{Name: "events", ID: TopicID{1}, Partitions: 1}, Cursor: path,
+		Consent: everybody{}, Fresh: func() bool { return true }, SaveEvery: time.Hour,
+		Spool: Spool{
+			Edge: 1, Epoch: 1,
+			Reader: func(uint64) (aggregate.SpoolReader, error) { return nil, nil },
+			Bounds: func() (uint64, uint64) { return 0, 2*BlockEvents + 1000 },
+			Trim:   func(uint64) error { return nil },
+		},
+		fail: func(string) error {
+			first, count = append(first, int(s.lanes[0].first)), append(count, len(s.lanes[0].events))
+			return &crashError{"here"}
+		},
+	})
+	must(t, err)
+	r := &endless{next: s.cur.next, end: s.cur.next + 1000, made: madeEvents(1000)}
+	for range 2 {
+		if len(count) > 0 && len(s.pending) == 0 {
+			t.Fatalf("one round took all of it, %v events", count)
+		}
+		var crash *crashError
+		if err := s.round(t.Context(), t.Context(), r); !errors.As(err, &crash) {
+			t.Fatal(err)
+		}
+		n := count[len(count)-1]
+		s.pending = s.pending[n:] // as if it was acknowledged
+		s.moved(n)
+	}
+	if !slices.Equal(count, []int{10, 990}) || !slices.Equal(first, []int{2*BlockEvents - 10, 2 * BlockEvents}) {
+		t.Errorf("rounds of %v events from the numbers %v on", count, first)
 	}
 }
 

@@ -88,10 +88,10 @@ func (f *File) Generation() uint64 { return f.generation }
 // Reserve gives the file its full size, where it has not, so that no later Write needs room on the disk. Its content
 // stays.
 func (f *File) Reserve() error {
-	if f.whole || f.fault != nil {
-		return nil
+	if !f.whole && f.fault == nil {
+		return f.create(f.content)
 	}
-	return f.create(f.content)
+	return nil
 }
 
 // Write writes content durably. After an error, or a crash before it returns, the file holds what it held before or the
