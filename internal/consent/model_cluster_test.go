@@ -107,12 +107,22 @@ type way struct {
 	p *process
 }
 
-func (w way) Append(ctx context.Context, records ...control.Record) (pos control.Position, err error) {
+func (w way) Append(ctx context.Context, records ...control.Record) (control.Position, error) {
 	if _, ok := w.end(); ok { // the broker does not reach its replicas
 		<-ctx.Done()
 		return 0, ctx.Err()
 	}
-	serr := w.p.send(ctx, func() { pos, err = w.Memory.Append(context.Background(), records...) })
+	var mu sync.Mutex // a late write has an outcome that nobody waits for
+	var pos control.Position
+	var err error
+	serr := w.p.send(ctx, func() {
+		at, failed := w.Memory.Append(context.Background(), records...)
+		mu.Lock()
+		defer mu.Unlock()
+		pos, err = at, failed
+	})
+	mu.Lock()
+	defer mu.Unlock()
 	return pos, errors.Join(serr, err)
 }
 
