@@ -107,7 +107,7 @@ type way struct {
 	p *process
 }
 
-func (w way) Append(ctx context.Context, records ...control.Record) (pos control.Position, err error) {
+func (w way) Append(ctx context.Context, records ...control.Record) (control.Position, error) {
 	if _, ok := w.end(); ok { // the broker does not reach its replicas
 		<-ctx.Done()
 		return 0, ctx.Err()
