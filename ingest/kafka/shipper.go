@@ -336,37 +336,6 @@ func (s *Shipper) wait(events []event.Event) {
 	s.status.oldest.Store(cameAt(events, time.Now()))
 }
 
-// cameAt is when the first of some events came that follow each other, in milliseconds, 0 if there are none. Of an event that is
-// suppressed only the hour is kept; it came before what follows it.
-func cameAt(events []event.Event, now time.Time) int64 {
-	if len(events) == 0 {
-		return 0
-	}
-	at := now.UnixMilli()
-	for i := range events {
-		if events[i].Reason == event.Counted {
-			return min(at, events[i].Time)
-		}
-		at = min(at, events[i].Time+time.Hour.Milliseconds())
-	}
-	return at
-}
-
-// OldestAt is when the event came that has a number of the spool, as far as the spool tells, zero where it can't be read.
-func OldestAt(ctx context.Context, s Spool, number uint64) time.Time {
-	r, err := s.Reader(number)
-	if err != nil {
-		return time.Time{}
-	}
-	defer func() { _ = r.Close() }() // it only read
-	some := make([]event.Event, 256)
-	_, n, _, err := r.Next(ctx, some)
-	if err != nil || n == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(cameAt(some[:n], time.Now()))
-}
-
 // pass moves over numbers that nobody will see.
 func (s *Shipper) pass(to uint64) {
 	if to/BlockEvents != s.cur.next/BlockEvents {
@@ -430,74 +399,6 @@ func (s *Shipper) moved(n int) {
 	s.status.shipped.Add(uint64(n))
 	s.status.next.Store(s.cur.next)
 	s.status.fault(nil)
-}
-
-// save writes the cursor, if it moved and the topic is still the one that it speaks of, and trims the spool up to where numbering would start
-// should the cursor be lost.
-func (s *Shipper) save(ctx context.Context) error {
-	s.savedT = time.Now()
-	if s.saved == s.cur.next {
-		return nil
-	}
-	if err := s.sameTopic(ctx); err != nil {
-		return err
-	}
-	if err := s.o.fail("before save"); err != nil {
-		return err
-	}
-	if err := s.files.save(&s.cur); err != nil {
-		return err
-	}
-	s.saved = s.cur.next
-	if err := s.o.fail("after save"); err != nil {
-		return err
-	}
-	before := s.trimmed
-	if err := s.trim(); err != nil {
-		return err
-	}
-	if s.trimmed != before {
-		if err := s.o.fail("after trim"); err != nil {
-			return err
-		}
-	}
-	return s.note()
-}
-
-// trim trims the spool up to the block in which the saved cursor stands, or further, up to what is noted.
-func (s *Shipper) trim() error {
-	before := max(s.saved-s.saved%BlockEvents, min(s.noted, s.saved))
-	if before <= s.trimmed {
-		return nil
-	}
-	if err := s.o.Spool.Trim(before); err != nil {
-		return err
-	}
-	s.trimmed = before
-	return nil
-}
-
-// notes says whether the spool keeps events that are shipped, for the sake of their numbers alone.
-func (s *Shipper) notes() bool { return s.o.noteEvery > 0 && s.saved > s.trimmed }
-
-// note writes the cursor a second time, now and then: into the division's file, since numbering can start there too. Then the spool need not
-// keep what was shipped of the block, which might take weeks to fill up.
-func (s *Shipper) note() error {
-	if !s.notes() || s.saved != s.cur.next || time.Since(s.notedT) < s.o.noteEvery {
-		return nil
-	}
-	s.notedT = time.Now() // also where it fails: shipping goes on, and it is tried again as much later
-	if err := s.o.fail("before note"); err != nil {
-		return err
-	}
-	if err := s.files.saveDivision(&s.cur); err != nil {
-		return err
-	}
-	s.noted = s.saved
-	if err := s.o.fail("after note"); err != nil {
-		return err
-	}
-	return s.trim()
 }
 
 // sameTopic finds out whether what was acknowledged went to the topic that is meant: one that was made
