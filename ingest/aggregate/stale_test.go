@@ -261,7 +261,9 @@ func TestRunnerAsksAfterItRead(t *testing.T) {
 		_, stop := start(t, o)
 		time.Sleep(time.Minute) // it waits for events
 		fresh.Store(false)
-		s.append(event.Event{Time: time.Now().UnixMilli(), Subject: 7, Campaign: 1, Kind: event.Open})
+		// The second resolves the first as it is taken in.
+		s.append(event.Event{Time: time.Now().UnixMilli(), Subject: 7, Campaign: 1, Kind: event.Open},
+			event.Event{Time: time.Now().Add(time.Hour).UnixMilli(), Subject: 8, Campaign: 2, Kind: event.Open})
 		time.Sleep(time.Minute)
 		_, _, err := w.Change(t.Context(), consent.Change{Subject: 7, Opens: consent.Refused})
 		if err != nil {

@@ -33,6 +33,10 @@ func (c *costly) Read(ctx context.Context, after control.Position, limit int) ([
 // lately, or by the archive and the log behind what was copied.
 func TestRepetitionReadsLittle(t *testing.T) {
 	t.Parallel()
+	synctest.Test(t, repetitionReadsLittle)
+}
+
+func repetitionReadsLittle(t *testing.T) {
 	log := control.NewMemory()
 	beats := func(n int) {
 		for range n {
