@@ -95,7 +95,8 @@ type HourCount struct {
 	Clicks uint64    `json:"clicks"`
 }
 
-// Query makes the report of a campaign as of now.
+// Query makes the report of a campaign as of now. What is stored while it asks may be in the totals and not yet in the unique
+// numbers, or the other way round; the next report has both.
 func Query(ctx context.Context, store aggregate.Reader, s Subject, now time.Time) (*Report, error) {
 	var counts []aggregate.Count
 	var uniques []aggregate.UniqueCount
