@@ -223,7 +223,12 @@ func (c Choice) pack() byte {
 }
 
 // unpack is the inverse of pack; bit 7 is ignored.
-func unpack(b byte) Choice { return choiceOf[b&(1<<7-1)] }
+func unpack(b byte) Choice {
+	if b&(b>>1)&0b10101 != 0 { // a pair is 3; for all others there is nothing to look up
+		return choiceOf[b&(1<<7-1)]
+	}
+	return Choice{Opens: State(b & 3), Clicks: State(b >> 2 & 3), Format: Format(b >> 4 & 3), Unsubscribed: b&(1<<6) != 0}
+}
 
 // packed says whether b is something that pack writes.
 func packed(b byte) bool { return b < 1<<7 && isChoice[b] }
