@@ -188,14 +188,14 @@ func (c Choice) of(kind event.Kind) State {
 // A choice is packed into seven bits: two for each of opens, clicks and format, and one for unsubscribed. No pair of bits
 // is 3; the numbers in which one is stand, in ascending order, for the same choices with DateOnly.
 var (
-	choiceOf [1 << 7]Choice
-	isChoice [1 << 7]bool
-	dateOnly [1 << 7]byte // of a packed choice: the same with DateOnly
+	choiceOf [choices]Choice
+	isChoice [choices]bool
+	dateOnly [choices]byte // of a packed choice: the same with DateOnly
 )
 
 func init() {
 	var plain, odd []byte
-	for b := range byte(1 << 7) {
+	for b := range byte(choices) {
 		if b&3 == 3 || b>>2&3 == 3 || b>>4&3 == 3 {
 			odd = append(odd, b)
 		} else {
@@ -223,12 +223,28 @@ func (c Choice) pack() byte {
 }
 
 // unpack is the inverse of pack; bit 7 is ignored.
-func unpack(b byte) Choice {
-	if b&(b>>1)&0b10101 != 0 { // a pair is 3; for all others there is nothing to look up
-		return choiceOf[b&(1<<7-1)]
-	}
-	return Choice{Opens: State(b & 3), Clicks: State(b >> 2 & 3), Format: Format(b >> 4 & 3), Unsubscribed: b&(1<<6) != 0}
-}
+func unpack(b byte) Choice { return choiceOf[b%choices] }
 
 // packed says whether b is something that pack writes.
-func packed(b byte) bool { return b < 1<<7 && isChoice[b] }
+func packed(b byte) bool { return b < choices && isChoice[b] }
+
+const (
+	choices = 1 << 7 // that can be packed
+	kinds   = 4      // of events, and none
+)
+
+// rules are what a basis says of every kind and packed choice, worked out beforehand: who asks for each event has no time
+// for the rule itself.
+type rules struct {
+	verdict    [kinds][choices]event.Reason
+	attributed [kinds][choices]bool
+}
+
+func rulesOf(b Basis) (r rules) {
+	for k := range event.Kind(kinds) {
+		for i, c := range choiceOf {
+			r.verdict[k][i], r.attributed[k][i] = b.Verdict(k, c), b.Attributed(k, c)
+		}
+	}
+	return r
+}

@@ -15,6 +15,7 @@ import (
 // everything and do not allocate. Apply, Snapshot and Restore are the Follower's.
 type Table struct {
 	basis  Basis
+	rules  rules
 	slots  atomic.Pointer[slots]
 	count  atomic.Uint64
 	bulks  bulks
@@ -23,7 +24,7 @@ type Table struct {
 
 // NewTable makes an empty table for a basis.
 func NewTable(basis Basis) *Table {
-	t := &Table{basis: basis}
+	t := &Table{basis: basis, rules: rulesOf(basis)}
 	t.slots.Store(newSlots(0))
 	return t
 }
@@ -32,24 +33,27 @@ func NewTable(basis Basis) *Table {
 func (t *Table) Basis() Basis { return t.basis }
 
 // Look returns what a person chose; the zero Choice for nobody and for somebody unknown.
-func (t *Table) Look(subject uint64) Choice {
+func (t *Table) Look(subject uint64) Choice { return unpack(t.packed(subject)) }
+
+// packed is what a person chose as it is packed, and bit 7 where the person is known.
+func (t *Table) packed(subject uint64) byte {
 	if subject == 0 {
-		return Choice{}
+		return 0
 	}
-	return unpack(t.slots.Load().get(mix(subject)))
+	return t.slots.Load().get(mix(subject))
 }
 
 // Verdict says whether something that a person did may be counted: event.Counted, or why not (see
 // Basis.Verdict). Mail that carries no person (subject 0) was made for somebody who had said nothing, and is judged as
 // such: under BasisNone it is not counted, also where it was made under another basis.
 func (t *Table) Verdict(kind event.Kind, subject uint64) event.Reason {
-	return t.basis.Verdict(kind, t.Look(subject))
+	return t.rules.verdict[kind%kinds][t.packed(subject)%choices]
 }
 
 // Attributed says whether what a person did may be kept with the subject number: false where it may
 // not be counted at all, and where it counts only in the aggregate.
 func (t *Table) Attributed(kind event.Kind, subject uint64) bool {
-	return subject != 0 && t.basis.Attributed(kind, t.Look(subject))
+	return subject != 0 && t.rules.attributed[kind%kinds][t.packed(subject)%choices]
 }
 
 // Plan says how mail to a person is to be made, for each kind: event.Counted (measured, with the

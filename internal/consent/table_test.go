@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var choices = rapid.Custom(func(t *rapid.T) Choice {
+var anyChoice = rapid.Custom(func(t *rapid.T) Choice {
 	return Choice{
 		Opens:        State(rapid.IntRange(0, 2).Draw(t, "opens")),
 		Clicks:       State(rapid.IntRange(0, 2).Draw(t, "clicks")),
@@ -39,7 +39,7 @@ func TestPackIsABijection(t *testing.T) {
 		t.Errorf("%d packed bytes, want %d", seen, 2*3*3*3*2)
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		c := choices.Draw(t, "choice")
+		c := anyChoice.Draw(t, "choice")
 		if b := c.pack(); !packed(b) || unpack(b) != c || unpack(b|present) != c {
 			t.Fatalf("%+v packs to %08b and back to %+v", c, b, unpack(b))
 		}
@@ -71,7 +71,7 @@ func TestTableIsAMap(t *testing.T) {
 		)
 		t.Repeat(map[string]func(*rapid.T){
 			"set": func(t *rapid.T) {
-				s, c := subjects.Draw(t, "subject"), choices.Draw(t, "choice")
+				s, c := subjects.Draw(t, "subject"), anyChoice.Draw(t, "choice")
 				table.set(s, c)
 				model[s] = c
 			},
