@@ -51,7 +51,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	rc := http.NewResponseController(w)
-	_ = rc.SetReadDeadline(start.Add(bodyPatience)) // not all writers can; the server's can
+	if r.Body != http.NoBody {
+		_ = rc.SetReadDeadline(start.Add(bodyPatience)) // not all writers can; the server's can
+	} // else it would end the request's context, since net/http reads on to notice whoever hangs up
 	_ = rc.SetWriteDeadline(start.Add(answerPatience))
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 

@@ -57,10 +57,11 @@ type exchange struct {
 
 	mu          sync.Mutex
 	interrupted bool
+	whole       bool // the body was read to its end
 }
 
 func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
-	x := &exchange{request: r, w: w, rc: http.NewResponseController(w)}
+	x := &exchange{request: r, w: w, rc: http.NewResponseController(w), whole: r.Body == http.NoBody}
 	_ = x.rc.EnableFullDuplex() // HTTP/2 has it anyway
 	return x
 }
@@ -71,7 +72,12 @@ func (x *exchange) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := x.request.Body.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF):
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.whole = true
+	case err != nil:
 		err = errBrokeOff
 	}
 	return n, err
@@ -83,7 +89,9 @@ func (x *exchange) await() error {
 	if x.interrupted {
 		return errBrokeOff
 	}
-	_ = x.rc.SetReadDeadline(time.Now().Add(streamPatience))
+	if !x.whole { // behind the body a deadline would be one for the answer: see ServeHTTP
+		_ = x.rc.SetReadDeadline(time.Now().Add(streamPatience))
+	}
 	return nil
 }
 
