@@ -64,7 +64,7 @@ func (f *faulted) diskStaysFull(t *testing.T, lanes [][]*lane) {
 	// The spool is trimmed in blocks of 65,536 events: most of one was there before.
 	const before = 65_000
 	s, l, leave := f.joinOnSmallDisk(t, 8<<20,
-		func(uint32) string { return "printf 1 > VERSION && printf edge > ROLE" },
+		func(uint32) string { return "printf 1 > VERSION && printf edge > ROLE && mkdir spool" },
 		func(campaign uint32) string {
 			return fmt.Sprintf(`"$1" spool fill spool --events %d --segment-bytes 65536 --links 1 --campaign %d`, before, campaign)
 		})
