@@ -70,9 +70,9 @@ func newCampaignList(c *cli, r *remote) *cobra.Command {
 				return c.printJSON(all)
 			}
 			t := tabwriter.NewWriter(c.stdout, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(t, "NUMBER\tNAME\tCREATED\tLINKS\tDELIVERED\tTITLE")
+			fmt.Fprintln(t, "NUMBER\tNAME\tCREATED\tLINKS\tDELIVERED\tDATE ONLY\tTITLE")
 			for _, one := range all {
-				fmt.Fprintf(t, "%d\t%s\t%s\t%d\t%d\t%s\n", one.Number, one.Name, one.Created.Format("2006-01-02"), one.Links, one.Delivered, one.Title)
+				fmt.Fprintf(t, "%d\t%s\t%s\t%d\t%d\t%s\t%s\n", one.Number, one.Name, one.Created.Format("2006-01-02"), one.Links, one.Delivered, yes(one.DateOnly), one.Title)
 			}
 			return t.Flush()
 		},

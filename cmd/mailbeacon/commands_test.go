@@ -127,6 +127,7 @@ func TestCommands(t *testing.T) {
 		{"consent show ann@example.com", "", 0, "tracking full -> date-only"},
 		{"campaign add dates --date-only", "", 0, "campaign dates"},
 		{"campaign show dates", "", 0, "yes"},
+		{"campaign list", "", 0, "DATE ONLY"},
 		{"consent export ann@example.com", "", 0, "mailbeacon consent receipt 1"},
 		{"consent import -", "subject,opens\nbob@example.com,refused\n", 0, "1 decisions recorded"},
 		{"consent import -", "subject,opens\nbob@example.com,refused\n", 0, "1 receipts: mailbeacon consent export ADDRESS"},
@@ -146,6 +147,9 @@ func TestCommands(t *testing.T) {
 		{"key add mailer --role queen", "", 2, "sender"},
 		{"key add mailer --role sender", "", 0, ""},
 		{"key list", "", 0, "mailer"},
+		{"key list --data /nowhere", "", 1, "/nowhere"},
+		{"topic show", "", 2, "--kafka is not set"},
+		{"topic show --kafka kafka://127.0.0.1:1", "", 2, "--clickhouse is not set"},
 		{"key revoke mailer", "", 0, "revoked"},
 		{"key revoke mailer", "", 1, "mailer"},
 		{"keyring list", "", 0, "active"},
@@ -179,6 +183,10 @@ func TestCommands(t *testing.T) {
 func TestRenderWarns(t *testing.T) {
 	b := serving(t)
 	b.run("", "campaign", "add", "spring")
+	b.run("", "campaign", "add", "dates", "--date-only")
+	if _, stderr, _ := b.run("<p>Hello</p>", "message", "render", "dates", "--to", "ann@example.com", "--html", "-"); !strings.Contains(stderr, "though not in full: date_only") {
+		t.Errorf("of a campaign that keeps dates alone: %s", stderr)
+	}
 	eml := "List-Unsubscribe: <https://old.example/u>, <mailto:u@old.example>\r\nContent-Type: text/html\r\n\r\n" +
 		`<body><a href="https://old.example/u">leave</a></body>`
 	stdout, stderr, code := b.run(eml, "message", "render", "spring", "--to", "ann@example.com", "--eml", "-")
@@ -251,6 +259,7 @@ func TestReceipt(t *testing.T) {
 		t.Fatalf("%+v, %v", all, err)
 	}
 	do(0, all.History[0].Receipt, "consent", "verify", "-", "--public-key", keys)
+	do(0, do(0, "", "consent", "export", "ann@example.com"), "consent", "verify", "-", "--public-key", keys)
 }
 
 // TestDoctor looks at folders that are not well.

@@ -208,7 +208,7 @@ func newConsentVerify(c *cli, r *remote) *cobra.Command {
 		Use:   "verify RECEIPT",
 		Short: "Check a receipt, without a server",
 		Long: `Check a receipt (a file, "-" is stdin) against the keys that mailbeacon keyring public prints, without a server,
-and print what it says. The file may be what it was copied or sent in: an answer, a mail.
+and print what it says. The file may be what it was copied or sent in: an answer, a mail, a saved page, an export with one change.
 The exit code is 0 for a good one, and 1 for one of which anything was changed.`,
 		Example: "  mailbeacon consent verify anna.receipt --public-key receipts.pub",
 		Args:    cobra.ExactArgs(1),
@@ -228,7 +228,7 @@ The exit code is 0 for a good one, and 1 for one of which anything was changed.`
 			if err != nil {
 				return err
 			}
-			receipt, err := consent.FindReceipt(string(text))
+			receipt, err := consent.FindReceipt(consent.UnwrapReceipts(string(text)))
 			if err != nil {
 				return usage(fmt.Errorf("%s: %w", args[0], err))
 			}

@@ -118,7 +118,7 @@ func (c *cli) printMail(r *remote, m *render, mail *api.Mail) error {
 		}
 	}
 	fmt.Fprintf(c.stderr, "opens measured: %s, clicks measured: %s (%d links)%s\n",
-		yes(mail.Tracking.Opens), yes(mail.Tracking.Clicks), mail.Links, because(mail.Tracking.Reason))
+		yes(mail.Tracking.Opens), yes(mail.Tracking.Clicks), mail.Links, because(mail))
 	if m.out != "" {
 		if err := os.WriteFile(m.out, content, 0o600); err != nil {
 			return fmt.Errorf("write the mail: %w", err)
@@ -136,11 +136,16 @@ func yes(b bool) string {
 	return "no"
 }
 
-func because(reason string) string {
-	if reason == "" {
+// because is why a mail measures less than it could, after what it measures.
+func because(mail *api.Mail) string {
+	switch t := mail.Tracking; {
+	case t.Reason == "":
 		return ""
+	case t.Opens || t.Clicks: // both may be there, and still not measure their reader in full
+		return ", though not in full: " + t.Reason
+	default:
+		return ", because: " + t.Reason
 	}
-	return ", because: " + reason
 }
 
 // maxFile bounds a file that is sent whole.

@@ -30,6 +30,9 @@ func withTopic(cmd *cobra.Command, fn func(ctx context.Context, cfg *config.Conf
 	if err != nil {
 		return usage(err)
 	}
+	if cfg.Kafka == "" {
+		return usagef("setting --kafka is not set; %s needs it", cmd.CommandPath())
+	}
 	k, err := newKafka(cfg, "topic")
 	if err != nil {
 		return usage(err)
@@ -41,6 +44,9 @@ func withTopic(cmd *cobra.Command, fn func(ctx context.Context, cfg *config.Conf
 // withStore is withTopic with the store open.
 func withStore(cmd *cobra.Command, fn func(ctx context.Context, cfg *config.Config, k *kafka.Client, store *clickhouse.Store) error) error {
 	return withTopic(cmd, func(ctx context.Context, cfg *config.Config, k *kafka.Client) (err error) {
+		if cfg.ClickHouse == "" {
+			return usagef("setting --clickhouse is not set; %s needs it", cmd.CommandPath())
+		}
 		o, err := clickhouse.Parse(cfg.ClickHouse)
 		if err != nil {
 			return usage(err)

@@ -152,7 +152,13 @@ func readKeys(dir string) ([]Key, error) {
 }
 
 // ListKeys lists the keys that were added to a data folder, oldest first.
-func ListKeys(dir string) ([]Key, error) { return readKeys(dir) }
+func ListKeys(dir string) ([]Key, error) {
+	// A folder without keys is one thing, a wrong name of a folder another.
+	if _, err := os.Stat(dir); err != nil {
+		return nil, fmt.Errorf("list the keys: %w", err)
+	}
+	return readKeys(dir)
+}
 
 // AddKey adds a key and returns it: the only time that anybody sees it. A running server takes it
 // within a second or two.

@@ -1,7 +1,9 @@
 package consent
 
 import (
+	"encoding/json"
 	"errors"
+	"html"
 	"strings"
 )
 
@@ -12,7 +14,8 @@ const receiptBegins = "mailbeacon consent receipt "
 var ErrManyReceipts = errors.New("it holds more than one receipt; right would be one at a time")
 
 // FindReceipt returns the receipt in a text that it was copied or sent in: the answer to a one-click request, a
-// mail, a page. What is around it goes, and so do the line ends of other systems; within its lines nothing is mended.
+// mail, a page as it is copied. What is around it goes, and so do the line ends of other systems; within its lines
+// nothing is mended.
 // A text without a receipt comes back as it is, for VerifyReceipt to refuse.
 func FindReceipt(text string) (string, error) {
 	var found strings.Builder
@@ -34,4 +37,34 @@ func FindReceipt(text string) (string, error) {
 		return text, nil
 	}
 	return found.String(), nil
+}
+
+// UnwrapReceipts returns the receipts of an answer or an export in JSON, and of a page saved as HTML, with their lines
+// and signs as they were signed, for FindReceipt. Any other text comes back as it is.
+func UnwrapReceipts(text string) string {
+	switch start := strings.TrimSpace(text); {
+	case strings.HasPrefix(start, "{"):
+		type signed struct {
+			Receipt string `json:"receipt"`
+		}
+		var answer struct {
+			signed
+			History []signed `json:"history"`
+		}
+		if json.Unmarshal([]byte(start), &answer) != nil {
+			return text
+		}
+		var receipts strings.Builder
+		for _, one := range append(answer.History, answer.signed) {
+			if one.Receipt != "" {
+				receipts.WriteString(strings.TrimRight(one.Receipt, "\n") + "\n")
+			}
+		}
+		return receipts.String()
+	case strings.HasPrefix(start, "<"):
+		// The receipt's first line stands behind its element's tag.
+		return html.UnescapeString(strings.ReplaceAll(text, ">"+receiptBegins, ">\n"+receiptBegins))
+	default:
+		return text
+	}
 }

@@ -48,3 +48,26 @@ func FuzzFindReceipt(f *testing.F) {
 		}
 	})
 }
+
+func TestUnwrapReceipts(t *testing.T) {
+	t.Parallel()
+	const receipt = "mailbeacon consent receipt 1\nsubject: 1\nsource: R&D <us>\nsignature: a+b=\n"
+	const escaped = "mailbeacon consent receipt 1\nsubject: 1\nsource: R&amp;D &lt;us&gt;\nsignature: a&#43;b=\n"
+	line := strings.ReplaceAll(receipt, "\n", `\n`)
+	for _, text := range []string{
+		receipt,
+		`{"position":1,"receipt":"` + line + `"}`,
+		`{"format":"mailbeacon consent export 1","history":[{"position":1,"receipt":"` + line + `"}]}`,
+		"<!doctype html>\n<textarea id=\"receipt\">" + escaped + "</textarea>\n",
+	} {
+		if got, err := FindReceipt(UnwrapReceipts(text)); err != nil || got != receipt {
+			t.Errorf("%q gives %q, %v", text, got, err)
+		}
+	}
+	if _, err := FindReceipt(UnwrapReceipts(`{"history":[{"receipt":"` + line + `"},{"receipt":"` + line + `"}]}`)); !errors.Is(err, ErrManyReceipts) {
+		t.Errorf("an export of two: %v", err)
+	}
+	if broken := `{"receipt":"` + line; UnwrapReceipts(broken) != broken {
+		t.Error("what is no JSON does not come back as it is")
+	}
+}
