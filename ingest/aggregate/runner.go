@@ -212,8 +212,9 @@ func (o *owner) step(ctx, hard context.Context) error {
 
 // fresh says whether all that is to be known is known now, and notes whether it was all along.
 func (o *owner) fresh() bool {
+	until := o.freshUntil() // first: what runs out after the look at known may be renewed before the look at this
 	o.outdated = o.outdated || o.fold.Ready() > 0 && late(o.known)
-	o.known = o.freshUntil()
+	o.known = until
 	return !late(o.known)
 }
 
@@ -321,6 +322,9 @@ func (o *owner) read(ctx context.Context, until time.Time) error {
 // may still be under way: like a rival's it starts from the same offset, so one of them counts.
 func (o *owner) commit(ctx context.Context) error {
 	until := o.freshUntil()
+	if late(o.known) { // whoever slept between the two looks may have missed that it ran out and was renewed
+		return errOutdated
+	}
 	o.at = time.Now()
 	c := o.fold.Take(o.at)
 	o.status.held.Store(int64(o.fold.Held()))

@@ -192,6 +192,45 @@ func TestRunnerFoldsAnewAfterStale(t *testing.T) {
 	})
 }
 
+// TestRunnerFoldsAnewAfterASleep: a process that is stopped just before it looks how far its knowledge holds, until that was renewed, does
+// not take it for what was known when the events were folded; whichever of its looks that is.
+func TestRunnerFoldsAnewAfterASleep(t *testing.T) {
+	for look := 1; sleptBeforeLook(t, look); look++ {
+	}
+}
+
+// sleptBeforeLook stops a runner before a look; false where its commit was stored by then.
+func sleptBeforeLook(t *testing.T, look int) (before bool) {
+	synctest.Test(t, func(t *testing.T) {
+		s, store, person := newSpool(), storetest.NewMemory(), &choice{}
+		o := options(s, store)
+		looks := 0 // of the runner's goroutine
+		o.FreshUntil = func() time.Time {
+			if looks++; looks == look {
+				all, err := store.Counts(context.WithoutCancel(t.Context()), 1)
+				before = err == nil && len(all) == 0
+				time.Sleep(time.Minute)
+				person.refused.Store(true)
+			}
+			return time.Now().Add(2 * time.Second)
+		}
+		o.Fold.Consent, o.Interval = person, time.Minute
+		_, stop := start(t, o)
+		time.Sleep(35 * time.Second)
+		s.append(opened(7))
+		time.Sleep(16 * time.Second)
+		s.append(opened(8)) // by which the first gets its class, and waits for a commit
+		time.Sleep(5 * time.Minute)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if n := by(t, store); before && (n[event.Counted] != 0 || n[event.OptedOut] != 2) {
+			t.Errorf("asleep before look %d: counted %v of somebody who refused before", look, n)
+		}
+	})
+	return before
+}
+
 // TestRunnerFoldsAnewWhatWasNotStored: a commit is sent for as long as what was known when it was made holds, and no longer.
 func TestRunnerFoldsAnewWhatWasNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
