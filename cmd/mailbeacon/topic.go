@@ -178,6 +178,9 @@ func (a *acceptance) succeed(ctx context.Context, l *topicLook, k *kafka.Client,
 	what := fmt.Sprintf("Topic %s was made anew: it is %s now, and was %s. What the old one held and was not counted is given up.", l.Topic, l.ID, l.newest.ID)
 	if l.Standing == standsCounted {
 		what = fmt.Sprintf("Topic %s ends before what is counted of it: the brokers lost records. All that it holds is looked through again; what was counted is known by its numbers.", l.Topic)
+		if n := l.lost(); n > 0 {
+			what += fmt.Sprintf(" %d records of other partitions were deleted before they were counted. They are given up.", n)
+		}
 	}
 	if err := a.confirm(l.Topic, what); err != nil {
 		return err
@@ -199,13 +202,8 @@ func (a *acceptance) succeed(ctx context.Context, l *topicLook, k *kafka.Client,
 		}
 	}
 	fmt.Fprintf(a.stdout, "topic %s (id %s) is counted as stream %d from now on\n", l.Topic, l.ID, st.Number)
-	for _, p := range before.Partitions {
-		switch {
-		case p.Problem == cutShort:
-			fmt.Fprintf(a.stdout, "partition %d: it was counted up to offset %d, and ends at %d\n", p.Partition, p.Counted, p.End)
-		case p.Problem != hasEnded && before.Standing == standsAnew:
-			fmt.Fprintf(a.stdout, "partition %d: the old one was counted up to offset %d; what it held from there on is given up\n", p.Partition, p.Counted)
-		}
+	for _, line := range before.givenUp() {
+		fmt.Fprintln(a.stdout, line)
 	}
 	fmt.Fprintln(a.stdout, "restart all consumers; edges whose log says that the topic was made anew need `mailbeacon topic accept-loss --data FOLDER`")
 	return nil

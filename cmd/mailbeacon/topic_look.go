@@ -153,6 +153,21 @@ func (l *topicLook) lost() (n int64) {
 	return n
 }
 
+// givenUp says of each partition what goes where another stream takes over.
+func (l *topicLook) givenUp() (lines []string) {
+	for _, p := range l.Partitions {
+		switch {
+		case p.Problem == cutShort:
+			lines = append(lines, fmt.Sprintf("partition %d: it was counted up to offset %d, and ends at %d", p.Partition, p.Counted, p.End))
+		case p.Problem == overtaken:
+			lines = append(lines, fmt.Sprintf("partition %d: %d records are given up, from offset %d to %d", p.Partition, p.Lost, p.Counted, p.Start-1))
+		case p.Problem != hasEnded && l.Standing == standsAnew:
+			lines = append(lines, fmt.Sprintf("partition %d: the old one was counted up to offset %d; what it held from there on is given up", p.Partition, p.Counted))
+		}
+	}
+	return lines
+}
+
 // skip moves the stored position of a partition to the first record that is there. It is a commit like any other, of nothing:
 // where somebody else commits, it is an aggregate.ErrConflict.
 func skip(ctx context.Context, store *clickhouse.Store, stream uint16, p *partitionLook) error {
