@@ -13,11 +13,9 @@ import (
 	"time"
 
 	"mailbeacon/ingest/event"
-	"mailbeacon/ingest/sqlite"
 	"mailbeacon/internal/classify"
 	"mailbeacon/internal/config"
 	"mailbeacon/internal/report"
-	"mailbeacon/internal/token"
 )
 
 // alone has each event judged by itself, so that no pause between an open and a click means anything.
@@ -127,15 +125,8 @@ func (b *shell) report(campaign string, opens, clicks uint64) (r report.Report) 
 // days are whose date of activity a stopped server keeps.
 func (b *shell) days(people ...string) map[string]bool {
 	b.t.Helper()
-	ring, err := token.OpenRing(filepath.Join(b.data, keyringFile))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	store, err := sqlite.OpenCounts(context.Background(), filepath.Join(b.data, countsFile))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer store.Close()
+	ring, store, closed := b.stopped()
+	defer closed()
 	kept := map[string]bool{}
 	for _, p := range people {
 		all, err := store.LastDays(context.Background(), []uint64{ring.Subject([]byte(p + "@example.com"))})

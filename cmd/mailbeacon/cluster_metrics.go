@@ -18,12 +18,7 @@ func measureLease(reg *prometheus.Registry, f *control.Follower) {
 					emit(age.Seconds())
 				}
 			}),
-		gauge("control_lease_held", "1 while heartbeats prove that the control log is known up to now, else 0.", nil, one(func() int {
-			if f.Fresh() {
-				return 1
-			}
-			return 0
-		})),
+		gauge("control_lease_held", "1 while heartbeats prove that the control log is known up to now, else 0.", nil, flag(f.Fresh)),
 	)
 }
 
@@ -37,12 +32,7 @@ func measureShipping(reg *prometheus.Registry, s *shipping) {
 		counter("ship_retries_total", "Tries to ship that failed.", nil, one(func() uint64 { return s.stats().Retries })),
 		counter("ship_held_total", "Times that shipping waited for fresh knowledge of consent.", nil, one(func() uint64 { return s.stats().Held })),
 		counter("ship_lost_total", "Events of the spool that could not be read any more.", nil, one(func() uint64 { return s.stats().Lost })),
-		gauge("ship_faulty", "1 while something keeps events from being shipped, else 0.", nil, one(func() int {
-			if s.stats().Err != nil {
-				return 1
-			}
-			return 0
-		})),
+		gauge("ship_faulty", "1 while something keeps events from being shipped, else 0.", nil, flag(func() bool { return s.stats().Err != nil })),
 	)
 }
 
@@ -90,12 +80,7 @@ func measureCounting(reg *prometheus.Registry, c *counting) {
 			one(func() int { return len(c.members.Stats().Alarms) })),
 		gauge("group_generation", "The last division of the partitions that this consumer knows.", nil,
 			one(func() int64 { return int64(c.members.Stats().Generation) })),
-		gauge("group_faulty", "1 while the group can't be joined, else 0.", nil, one(func() int {
-			if c.members.Stats().Err != nil {
-				return 1
-			}
-			return 0
-		})),
+		gauge("group_faulty", "1 while the group can't be joined, else 0.", nil, flag(func() bool { return c.members.Stats().Err != nil })),
 		counter("quarantined_records_total", "Records of the topic that are foreign or damaged, and kept in the quarantine file.", nil,
 			one(c.quarantine.Count)),
 	)

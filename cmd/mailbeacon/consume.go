@@ -114,23 +114,20 @@ func runConsume(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 // openStore opens the cluster's store; what is wrong is said with the setting's name. Consumers of
 // partitions commit to it, an admin of 0 only reads.
 func openStore(ctx context.Context, cfg *config.Config, partitions int) (*clickhouse.Store, error) {
-	o, err := clickhouse.Parse(cfg.ClickHouse)
+	o, err := storeOptions(cfg, partitions)
 	if err != nil {
-		return nil, err
-	}
-	if err := o.CheckRate(partitions, cfg.CommitInterval); err != nil {
 		return nil, err
 	}
 	return clickhouse.Open(ctx, o)
 }
 
-// checkRate is what openStore asks of the commits of so many partitions.
-func checkRate(cfg *config.Config, partitions int) error {
+// storeOptions are the store's, if it can take what so many partitions commit.
+func storeOptions(cfg *config.Config, partitions int) (clickhouse.Options, error) {
 	o, err := clickhouse.Parse(cfg.ClickHouse)
 	if err != nil {
-		return err
+		return o, err
 	}
-	return o.CheckRate(partitions, cfg.CommitInterval)
+	return o, o.CheckRate(partitions, cfg.CommitInterval)
 }
 
 // counting is the partitions that this consumer owns.
@@ -159,7 +156,8 @@ type ownership struct {
 // divided looks, when the topic has got more partitions, whether the store can still take what all of them commit.
 func (c *counting) divided(topic kafka.Topic) error {
 	c.logger.Info("the topic has more partitions", "partitions", topic.Partitions)
-	return checkRate(c.cfg, topic.Partitions)
+	_, err := storeOptions(c.cfg, topic.Partitions)
+	return err
 }
 
 // own counts one partition until ctx ends. An error says what can be done about it.

@@ -76,12 +76,7 @@ func (e *echo) measureHere(reg *prometheus.Registry) {
 					emit(s.Age.Seconds())
 				}
 			}),
-		gauge("echo_open", "1 while events may be shipped, or counted, by what is folded here, else 0.", nil, one(func() int {
-			if e.here.Open() {
-				return 1
-			}
-			return 0
-		})),
+		gauge("echo_open", "1 while events may be shipped, or counted, by what is folded here, else 0.", nil, flag(e.here.Open)),
 		counter("echo_errors_total", "Echoes that the echo log did not take.", nil,
 			one(func() uint64 { return e.here.Stats().Errors })),
 	)
@@ -98,12 +93,7 @@ func (e *echo) measureOthers(reg *prometheus.Registry) {
 			}),
 		gauge("echo_slowest_lag_records", "Control records that the slowest of them is behind what is folded here.", nil,
 			one(func() uint64 { return uint64(e.others.Stats().Behind) })),
-		gauge("echo_failing", "1 while echoes can't be read, else 0.", nil, one(func() int {
-			if e.others.Stats().Failing {
-				return 1
-			}
-			return 0
-		})),
+		gauge("echo_failing", "1 while echoes can't be read, else 0.", nil, flag(func() bool { return e.others.Stats().Failing })),
 		counter("echo_foreign_total", "Records of the echo log that are no echo.", nil,
 			one(func() uint64 { return e.others.Stats().Foreign })),
 		counter("effective_waits_total", "Changes that were waited for until they held everywhere, by what showed it: echoes, or that leases had run out.",

@@ -60,6 +60,16 @@ func one[T int | int64 | uint64 | float64](read func() T) func(emit func(float64
 	return func(emit func(float64, ...string)) { emit(float64(read())) }
 }
 
+// flag is the reader of a family without labels that is 1 or 0.
+func flag(read func() bool) func(emit func(float64, ...string)) {
+	return one(func() int {
+		if read() {
+			return 1
+		}
+		return 0
+	})
+}
+
 func measureIntake(reg *prometheus.Registry, in *intake.Intake) {
 	reg.MustRegister(counter("requests_total",
 		"Requests for beacons and links, by what they were and why they do not count (counted: they do).",
@@ -147,12 +157,7 @@ func measureLedger(reg *prometheus.Registry, c *consent.Copier) {
 		gauge("ledger_copied", "Position of the last control record up to which consent changes stand in the ledger.", nil,
 			one(func() uint64 { return uint64(c.Stats().Copied) })),
 		gauge("ledger_failing", "1 while consent changes can't be copied into the ledger.", nil,
-			one(func() int {
-				if c.Stats().Failing {
-					return 1
-				}
-				return 0
-			})),
+			flag(func() bool { return c.Stats().Failing })),
 	)
 }
 
@@ -171,11 +176,9 @@ func measureFold(reg *prometheus.Registry, r *aggregate.Runner) {
 		suppressed(nil, func(emit func(reasons []uint64, labels ...string)) { emit(r.Stats().Reasons) }),
 		counter("fold_lost_total", "Events that could not be read from the spool any more.", nil,
 			one(func() uint64 { return r.Stats().Lost })),
-		gauge("fold_faulty", "1 while something keeps events from being counted, else 0.", nil, one(func() int {
-			if _, err := r.Fault(); err != nil {
-				return 1
-			}
-			return 0
+		gauge("fold_faulty", "1 while something keeps events from being counted, else 0.", nil, flag(func() bool {
+			_, err := r.Fault()
+			return err != nil
 		})),
 	)
 }

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"mailbeacon/ingest/aggregate"
-	"mailbeacon/ingest/sqlite"
 )
 
 // lines counts what is written to it.
@@ -57,11 +56,8 @@ func BenchmarkReconfirm(b *testing.B) {
 // crowd notes dates of so many people in a stopped server's folder, half of them of long ago.
 func (b *shell) crowd(people int) {
 	b.t.Helper()
-	store, err := sqlite.OpenCounts(context.Background(), filepath.Join(b.data, countsFile))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer store.Close()
+	_, store, closed := b.stopped()
+	defer closed()
 	random := rand.New(rand.NewPCG(1, 2))
 	today := uint32(time.Now().Unix() / 86400)
 	for at := uint64(0); people > 0; at++ {

@@ -14,8 +14,8 @@ import (
 	"mailbeacon/internal/token"
 )
 
-// silent notes in a stopped server's folder when people were active last, in days before today.
-func (b *shell) silent(days map[string]int) {
+// stopped opens the keys and the counts in a stopped server's folder; what is returned last closes them, before it starts again.
+func (b *shell) stopped() (*token.Ring, *sqlite.Counts, func()) {
 	b.t.Helper()
 	ring, err := token.OpenRing(filepath.Join(b.data, keyringFile))
 	if err != nil {
@@ -25,14 +25,23 @@ func (b *shell) silent(days map[string]int) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	return ring, store, func() {
+		if err := store.Close(); err != nil {
+			b.t.Error(err)
+		}
+	}
+}
+
+// silent notes in a stopped server's folder when people were active last, in days before today.
+func (b *shell) silent(days map[string]int) {
+	b.t.Helper()
+	ring, store, closed := b.stopped()
+	defer closed()
 	c := &aggregate.Commit{Partition: 9, After: aggregate.Progress{Offset: 1}}
 	for address, ago := range days {
 		c.LastActive = append(c.LastActive, aggregate.LastActive{Subject: ring.Subject([]byte(address)), Day: uint32(time.Now().Unix()/86400) - uint32(ago)})
 	}
 	if err := store.Commit(context.Background(), c); err != nil {
-		b.t.Fatal(err)
-	}
-	if err := store.Close(); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -197,7 +197,7 @@ func newAPI(cfg *config.Config, keys *keys, state *state, store aggregate.Store,
 	handler, err := api.New(api.Options{
 		Campaigns: state.campaigns, Writer: state.campaignWriter, Consent: state.consentWriter,
 		Minter: minter, Counts: store, Keys: keys.api, NotReady: notReady, Inactive: inactive,
-		Receipts: func() (uint8, func([]byte) []byte) { return keys.ring.Keyring().ReceiptSigner() },
+		Receipts: receiptsOf(keys.ring),
 		Metrics:  metrics, Logger: logger, Version: version(),
 	})
 	if err != nil {

@@ -244,6 +244,11 @@ type publicSide struct {
 // own bound is shorter.
 const redirectWait = time.Second
 
+// receiptsOf is the key that receipts are signed with, as the keys rotate.
+func receiptsOf(ring *token.Ring) func() (uint8, func([]byte) []byte) {
+	return func() (uint8, func([]byte) []byte) { return ring.Keyring().ReceiptSigner() }
+}
+
 func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool, logger *slog.Logger) (*publicSide, error) {
 	classifier, err := newClassifier(cfg)
 	if err != nil {
@@ -266,7 +271,7 @@ func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool
 	}
 	p.preferences, err = preferences.New(preferences.Options{
 		Tokens: ring, Choices: state.consent, Writer: state.consentWriter.As("page"), Pages: pages,
-		Receipts: func() (uint8, func([]byte) []byte) { return ring.Keyring().ReceiptSigner() },
+		Receipts: receiptsOf(ring),
 	})
 	if err != nil {
 		return nil, err

@@ -223,7 +223,7 @@ func (a *acceptance) skip(ctx context.Context, l *topicLook, store *clickhouse.S
 		if err := skip(ctx, store, l.newest.Number, p); err != nil {
 			return fmt.Errorf("partition %d is left as it is; `mailbeacon topic show` tells how it stands: %w", p.Partition, err)
 		}
-		fmt.Fprintf(a.stdout, "partition %d: %d records are given up, from offset %d to %d\n", p.Partition, p.Lost, p.Counted, p.Start-1)
+		fmt.Fprintln(a.stdout, p.gaveUp())
 	}
 	fmt.Fprintln(a.stdout, "consumers that run go on by themselves")
 	return nil

@@ -160,12 +160,17 @@ func (l *topicLook) givenUp() (lines []string) {
 		case p.Problem == cutShort:
 			lines = append(lines, fmt.Sprintf("partition %d: it was counted up to offset %d, and ends at %d", p.Partition, p.Counted, p.End))
 		case p.Problem == overtaken:
-			lines = append(lines, fmt.Sprintf("partition %d: %d records are given up, from offset %d to %d", p.Partition, p.Lost, p.Counted, p.Start-1))
+			lines = append(lines, p.gaveUp())
 		case p.Problem != hasEnded && l.Standing == standsAnew:
 			lines = append(lines, fmt.Sprintf("partition %d: the old one was counted up to offset %d; what it held from there on is given up", p.Partition, p.Counted))
 		}
 	}
 	return lines
+}
+
+// gaveUp says what of a partition that was overtaken is given up.
+func (p *partitionLook) gaveUp() string {
+	return fmt.Sprintf("partition %d: %d records are given up, from offset %d to %d", p.Partition, p.Lost, p.Counted, p.Start-1)
 }
 
 // skip moves the stored position of a partition to the first record that is there. It is a commit like any other, of nothing:

@@ -30,10 +30,7 @@ func newWebhook(cfg *config.Config, dir *datadir.Dir, state *state, logger *slog
 	}
 	return webhook.New(webhook.Options{
 		URL: cfg.Webhook, Secret: secret, Ledger: state.consentWriter, Applied: state.follower.Applied,
-		Campaign: func(number uint32) string {
-			c, _ := state.campaigns.ByNumber(number)
-			return c.Name
-		},
+		Campaign: state.campaigns.NameOf,
 		Progress: dir.Path(webhookFile), Logger: logger,
 	})
 }

@@ -357,7 +357,7 @@ func (o *owner) commit(ctx context.Context) error {
 		if p.Offset != c.Before {
 			return fmt.Errorf("%w: %d, neither %d nor %d", errRestart, p.Offset, c.Before, c.After.Offset)
 		}
-		if late(c.Until) {
+		if c.Late() {
 			return fmt.Errorf("%w: %w", errOutdated, err)
 		}
 		sleep(ctx, retry.next())
@@ -384,7 +384,7 @@ func (r *Runner) trim(before uint64) {
 }
 
 func (r *Runner) try(ctx context.Context, c *Commit) error {
-	if late(c.Until) {
+	if c.Late() {
 		return ErrLate
 	}
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)

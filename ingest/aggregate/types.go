@@ -81,6 +81,9 @@ type Commit struct {
 	Until time.Time
 }
 
+// Late says that the time is over up to which the commit may be applied.
+func (c *Commit) Late() bool { return late(c.Until) }
+
 // ErrLate is returned by Store.Commit when Commit.Until is past. Nothing was counted by that call.
 var ErrLate = errors.New("aggregate: the commit comes too late")
 

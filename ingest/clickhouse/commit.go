@@ -109,10 +109,15 @@ func (at *standing) until(c *aggregate.Commit) uint64 {
 
 // token makes a commit the only one from its offset. try is above 0 where tokens were lost.
 func token(c *aggregate.Commit, try int) string {
+	return tokenOf(fmt.Sprintf("%d:%d", c.Partition, c.Before), try)
+}
+
+// tokenOf is the token of a name, or another one where a crash kept that and lost what was inserted by it.
+func tokenOf(name string, try int) string {
 	if try == 0 {
-		return fmt.Sprintf("%d:%d", c.Partition, c.Before)
+		return name
 	}
-	return fmt.Sprintf("%d:%d:%d", c.Partition, c.Before, try)
+	return fmt.Sprintf("%s:%d", name, try)
 }
 
 // basis finds out whether the partition stands where a commit starts. Offsets only grow, so it is

@@ -10,7 +10,6 @@ import (
 
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/internal/control"
-	engine "mailbeacon/internal/engines/clickhouse"
 	"mailbeacon/internal/engines/clickhouse/clickhousetest"
 )
 
@@ -25,9 +24,7 @@ func forHostile(o Options) Options {
 func TestHostileProfile(t *testing.T) {
 	t.Parallel()
 	server := clickhousetest.Start(t)
-	for name, change := range map[string]func(*engine.Server, Options) Options{
-		"native": func(_ *engine.Server, o Options) Options { return o }, "HTTP": overHTTP,
-	} {
+	for name, change := range protocols {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			o := database(t, server)

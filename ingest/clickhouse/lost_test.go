@@ -20,11 +20,7 @@ func TestTokenOfALostPart(t *testing.T) {
 	must(t, s.Commit(t.Context(), step(0, 4, 1)))
 	must(t, s.Commit(t.Context(), step(4, 2, 2)))
 	for range 3 { // and again: the next tokens get lost too
-		var path string
-		ask(t, o, "SELECT argMax(path, max_block_number) FROM system.parts WHERE database = 'lost' AND table = 'aggregates' AND active AND rows < 100", &path)
-		server.Kill()
-		must(t, os.RemoveAll(path))
-		must(t, server.Restart(t.Context()))
+		losePart(t, server, o, "SELECT argMax(path, max_block_number) FROM system.parts WHERE database = 'lost' AND table = 'aggregates' AND active AND rows < 100")
 		again := open(t, o)
 		p, err := again.Progress(t.Context(), 0)
 		must(t, err)
@@ -44,4 +40,14 @@ func TestTokenOfALostPart(t *testing.T) {
 			t.Fatalf("%d counted at offset %d", counted, offset)
 		}
 	}
+}
+
+// losePart kills the server, and a part that a query names is gone when it is back, as after a crash that kept its token.
+func losePart(t *testing.T, server *engine.Server, o Options, query string) {
+	t.Helper()
+	var path string
+	ask(t, o, query, &path)
+	server.Kill()
+	must(t, os.RemoveAll(path))
+	must(t, server.Restart(t.Context()))
 }

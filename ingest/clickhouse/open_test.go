@@ -118,9 +118,7 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		"no such host":              {func(o *Options) { o.Addr = []string{"host.invalid:9000"} }, ErrAddress, "host.invalid"},
 		"the other protocol's port": {func(o *Options) { o.Addr = []string{server.HTTP} }, ErrAddress, server.HTTP},
 	} {
-		for protocol, change := range map[string]func(*engine.Server, Options) Options{
-			"native": func(_ *engine.Server, o Options) Options { return o }, "http": overHTTP,
-		} {
+		for protocol, change := range protocols {
 			t.Run(name+" over "+protocol, func(t *testing.T) {
 				t.Parallel()
 				o, word := change(server, good), c.word

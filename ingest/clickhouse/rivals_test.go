@@ -121,9 +121,7 @@ func (o *outcomes) check(t *testing.T, s *Store) {
 // by MAILBEACON_KILLS.
 func TestRivalsUnderKill(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*engine.Server, Options) Options{
-		"native": func(_ *engine.Server, o Options) Options { return o }, "http": overHTTP,
-	} {
+	for name, change := range protocols {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			kills := 6
@@ -270,10 +268,7 @@ func TestCommitThatComesTooLateIsRefused(t *testing.T) {
 // Who is stopped after the last look at the clock, and sends when what was known of consent holds no longer, is refused.
 func TestCommitOfASleeperIsRefused(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*engine.Server, Options) Options{
-		"native": func(_ *engine.Server, o Options) Options { return o },
-		"HTTP":   overHTTP,
-	} {
+	for name, change := range protocols {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := clickhousetest.Start(t)

@@ -34,6 +34,11 @@ func at(s *engine.Server, database string) Options {
 	return Options{Addr: []string{s.Native}, Database: database, User: "default", Password: s.Password}
 }
 
+// protocols are the two that a store can speak, by name.
+var protocols = map[string]func(*engine.Server, Options) Options{
+	"native": func(_ *engine.Server, o Options) Options { return o }, "http": overHTTP,
+}
+
 func overHTTP(s *engine.Server, o Options) Options {
 	o.HTTP, o.Addr = true, []string{s.HTTP}
 	return o

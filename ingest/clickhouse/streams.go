@@ -139,12 +139,8 @@ func (s *Store) register(ctx context.Context, st Stream) (Stream, error) {
 		if err := s.conn.QueryRow(reading(ctx), query("clock_get")).Scan(&clock); err != nil {
 			return Stream{}, fmt.Errorf("ask for the time: %w", err)
 		}
-		token := fmt.Sprintf("stream:%d", st.Number)
-		if try > 0 { // as with commits: a crash may keep a token and lose the part
-			token += fmt.Sprintf(":%d", try)
-		}
 		row := &streamRow{st, clock + uint32(arrival/time.Second)}
-		if err := s.insert(ctx, "streams_add", row, token); err != nil {
+		if err := s.insert(ctx, "streams_add", row, tokenOf(fmt.Sprintf("stream:%d", st.Number), try)); err != nil {
 			return Stream{}, fmt.Errorf("register stream %d: %w", st.Number, err)
 		}
 		all, err := s.streams(ctx)

@@ -3,7 +3,6 @@ package clickhouse
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"testing"
 
@@ -43,9 +42,7 @@ func other(t testing.TB, err error, former bool, newest uint16) {
 func TestAttach(t *testing.T) {
 	t.Parallel()
 	server := clickhousetest.Start(t)
-	for protocol, change := range map[string]func(*engine.Server, Options) Options{
-		"native": func(_ *engine.Server, o Options) Options { return o }, "http": overHTTP,
-	} {
+	for protocol, change := range protocols {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
 			s := open(t, change(server, database(t, server)))
@@ -299,11 +296,7 @@ func TestStreamOfALostPart(t *testing.T) {
 	for round := range byte(2) { // the second time two tokens are spent
 		_, err = open(t, o).Attach(t.Context(), "events", topicID(1+round), TopicID{})
 		must(t, err)
-		var path string
-		ask(t, o, "SELECT path FROM system.parts WHERE database = 'lost' AND table = 'streams' AND active", &path)
-		server.Kill()
-		must(t, os.RemoveAll(path))
-		must(t, server.Restart(t.Context()))
+		losePart(t, server, o, "SELECT path FROM system.parts WHERE database = 'lost' AND table = 'streams' AND active")
 	}
 	s := open(t, o)
 	if all, err := s.Streams(t.Context()); err != nil || len(all) != 0 {

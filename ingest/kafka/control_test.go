@@ -68,11 +68,9 @@ func (nothing) Apply(control.Entry) error { return nil }
 func (nothing) Snapshot() ([]byte, error) { return nil, nil }
 func (nothing) Restore([]byte) error      { return nil }
 
-// TestControlLogIsCompacted: what compaction leaves is read in order, with gaps; the head stays, and
-// newest states too.
-func TestControlLogIsCompacted(t *testing.T) {
-	t.Parallel()
-	k := sharedClient(t)
+// compactedAtOnce makes a control topic that the broker compacts as soon as it can.
+func compactedAtOnce(t *testing.T, k *Client) TopicSpec {
+	t.Helper()
 	spec := ControlTopic(newTopic(t), 0)
 	ensure(t, k, spec.with("min.compaction.lag.ms", "0"))
 	r, err := k.client.IncrementalAlterConfigs(t.Context(), &kafkago.IncrementalAlterConfigsRequest{Resources: []kafkago.IncrementalAlterConfigsRequestResource{{
@@ -83,10 +81,20 @@ func TestControlLogIsCompacted(t *testing.T) {
 	}}})
 	must(t, err)
 	must(t, r.Resources[0].Error)
+	return spec
+}
+
+// TestControlLogIsCompacted: what compaction leaves is read in order, with gaps; the head stays, and
+// newest states too.
+func TestControlLogIsCompacted(t *testing.T) {
+	t.Parallel()
+	k := sharedClient(t)
+	spec := compactedAtOnce(t, k)
 	log := OpenControlLog(k, spec.Name, testLogger(t))
 	defer log.Close()
 	const keys, rounds = 5, 20
 	var head control.Position
+	var err error
 	for n := range keys * rounds {
 		record := controltest.Record(n)
 		record.Key = fmt.Sprint(n % keys)

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	kafkago "github.com/segmentio/kafka-go"
-
 	"mailbeacon/internal/control"
 	"mailbeacon/internal/control/controltest"
 )
@@ -24,14 +22,7 @@ func asked(k *Client, fn func()) uint64 {
 func TestWideGap(t *testing.T) {
 	t.Parallel()
 	k := sharedClient(t)
-	spec := ControlTopic(newTopic(t), 0)
-	ensure(t, k, spec.with("min.compaction.lag.ms", "0"))
-	r, err := k.client.IncrementalAlterConfigs(t.Context(), &kafkago.IncrementalAlterConfigsRequest{Resources: []kafkago.IncrementalAlterConfigsRequestResource{{
-		ResourceType: kafkago.ResourceTypeTopic, ResourceName: spec.Name,
-		Configs: []kafkago.IncrementalAlterConfigsRequestConfig{{Name: "segment.ms", Value: "100"}, {Name: "min.cleanable.dirty.ratio", Value: "0.01"}},
-	}}})
-	must(t, err)
-	must(t, r.Resources[0].Error)
+	spec := compactedAtOnce(t, k)
 	log := OpenControlLog(k, spec.Name, testLogger(t))
 	defer log.Close()
 	const wide, kept = 20_000, 10
@@ -40,7 +31,7 @@ func TestWideGap(t *testing.T) {
 		all[i] = controltest.Record(i)
 		all[i].Key = fmt.Sprint(i)
 	}
-	_, err = log.Append(t.Context(), all...)
+	_, err := log.Append(t.Context(), all...)
 	must(t, err)
 	_, err = log.Append(t.Context(), all[kept:]...)
 	must(t, err)

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"time"
 
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/internal/classify"
@@ -127,7 +126,7 @@ func (t *tx) apply(ctx context.Context, c *aggregate.Commit) error {
 			return err
 		}
 	}
-	if !c.Until.IsZero() && !time.Now().Before(c.Until) { // as late as can be
+	if c.Late() { // looked at as late as can be
 		return aggregate.ErrLate
 	}
 	return nil

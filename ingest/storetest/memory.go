@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"time"
 
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/event"
@@ -96,7 +95,7 @@ func (m *Memory) Commit(ctx context.Context, c *aggregate.Commit) error {
 	if p.Offset != c.Before {
 		return fmt.Errorf("commit from %d: %w: %d is stored", c.Before, aggregate.ErrConflict, p.Offset)
 	}
-	if !c.Until.IsZero() && !time.Now().Before(c.Until) {
+	if c.Late() {
 		return fmt.Errorf("commit from %d: %w", c.Before, aggregate.ErrLate)
 	}
 	p.Offset, p.Context = c.After.Offset, c.After.Context

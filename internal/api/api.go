@@ -23,7 +23,7 @@ import (
 // Campaigns are what is registered. They may be asked concurrently.
 type Campaigns interface {
 	ByName(name string) (campaign.Campaign, bool)
-	ByNumber(number uint32) (campaign.Campaign, bool)
+	NameOf(number uint32) string // "" where it is not known
 	List(after uint32, limit int) []campaign.Campaign
 	Links(number uint32) []campaign.Link
 	Link(number uint32, link uint16) (campaign.Link, bool)

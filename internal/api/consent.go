@@ -120,15 +120,6 @@ func showChange(r *consent.Recorded) Change {
 	return c
 }
 
-// campaignName is a campaign's name by its number, "" for 0 and for one that is not known.
-func (a *API) campaignName(number uint32) string {
-	if number == 0 {
-		return ""
-	}
-	c, _ := a.o.Campaigns.ByNumber(number)
-	return c.Name
-}
-
 func (a *API) routeConsent() {
 	register(a, operation{
 		id: "set-consent", method: http.MethodPost, path: "/v1/consent",
@@ -198,7 +189,7 @@ func (a *API) lookUp(ctx context.Context, in *struct{ RawBody []byte }) (*answer
 		c := showChange(r)
 		e := Event{
 			Position: c.Position, Time: c.Time, Opens: c.Opens, Clicks: c.Clicks, Format: c.Format, Unsubscribed: c.Unsubscribed, Tracking: c.Tracking,
-			Source: c.Source, TextVersion: c.TextVersion, By: c.By, Campaign: a.campaignName(r.Campaign), Before: showHeld(r.Before), After: showHeld(r.After),
+			Source: c.Source, TextVersion: c.TextVersion, By: c.By, Campaign: a.o.Campaigns.NameOf(r.Campaign), Before: showHeld(r.Before), After: showHeld(r.After),
 		}
 		if b.Receipts {
 			e.Receipt = r.Receipt(a.o.Receipts())
@@ -231,7 +222,7 @@ func (a *API) changes(ctx context.Context, x *exchange) error {
 		}
 		within = r.More // a position is told of wholly
 		change := showChange(&r)
-		change.Campaign = a.campaignName(r.Campaign)
+		change.Campaign = a.o.Campaigns.NameOf(r.Campaign)
 		line, err := json.Marshal(change)
 		if err != nil {
 			return err

@@ -168,6 +168,12 @@ func (r *Registry) LinkCount(campaign uint32) int {
 	return r.state.Load().numbered(campaign).set().visible
 }
 
+// NameOf is a campaign's name by its number, "" where it is not known, as 0 never is.
+func (r *Registry) NameOf(number uint32) string {
+	c, _ := r.ByNumber(number)
+	return c.Name
+}
+
 // DateOnly says whether nothing is kept of a campaign's events but dates of activity; false where it is not known. It does
 // not allocate.
 func (r *Registry) DateOnly(campaign uint32) bool {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,16 +15,19 @@ import (
 
 // The first line of a receipt; FORMAT.md is the specification. The second form is of decisions on tracking.
 const (
-	receiptTitle  = "mailbeacon consent receipt 1\n"
-	receiptTitle2 = "mailbeacon consent receipt 2\n"
+	receiptBegins = "mailbeacon consent receipt " // whatever its form
+
+	receiptTitle  = receiptBegins + "1\n"
+	receiptTitle2 = receiptBegins + "2\n"
 )
 
 // receiptLines are the names of a receipt's lines, in order; the last is the signature.
 func receiptLines(title string) []string {
+	names := []string{"subject", "position", "time", "opens", "clicks", "format", "mail", string(fieldTracking), "source", "text", "by", "key", "signature"}
 	if title == receiptTitle2 {
-		return []string{"subject", "position", "time", "opens", "clicks", "format", "mail", "tracking", "source", "text", "by", "key", "signature"}
+		return names
 	}
-	return []string{"subject", "position", "time", "opens", "clicks", "format", "mail", "source", "text", "by", "key", "signature"}
+	return slices.DeleteFunc(names, func(name string) bool { return name == string(fieldTracking) })
 }
 
 const receiptTime = "2006-01-02T15:04:05.000Z"

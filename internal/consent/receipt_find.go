@@ -7,9 +7,6 @@ import (
 	"strings"
 )
 
-// receiptBegins is how every receipt's first line begins, whatever its version.
-const receiptBegins = "mailbeacon consent receipt "
-
 // ErrManyReceipts is returned for a text that holds more than one receipt: one is verified at a time.
 var ErrManyReceipts = errors.New("it holds more than one receipt; right would be one at a time")
 

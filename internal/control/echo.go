@@ -108,14 +108,14 @@ func (e *Echoer) OpenUntil() time.Time {
 	e.mu.Lock()
 	since, last := e.since, e.last
 	e.mu.Unlock()
-	proof, ok := e.follower.lease.proven()
-	if !ok || since.IsZero() || proof.Before(since) {
+	until := e.follower.FreshUntil()
+	if until.IsZero() || since.IsZero() || until.Before(since.Add(Lease)) { // the log is not known up to since
 		return time.Time{}
 	}
-	if last.Before(proof) {
-		return last.Add(Lease)
+	if echoed := last.Add(Lease); echoed.Before(until) {
+		return echoed
 	}
-	return proof.Add(Lease)
+	return until
 }
 
 // Run echoes until ctx ends: at once when something new was folded, every EchoEvery otherwise. Then Open is false,

@@ -109,10 +109,9 @@ func (l *lease) age() (time.Duration, bool) {
 
 // until is when the lease runs out, or ran out; zero if there never was one.
 func (l *lease) until() time.Time {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.proof.IsZero() {
+	proof, known := l.proven()
+	if !known {
 		return time.Time{}
 	}
-	return l.proof.Add(Lease)
+	return proof.Add(Lease)
 }
