@@ -166,6 +166,11 @@ func (w way) Wait(ctx context.Context, after control.Position) error {
 	}
 }
 
+// History is not for a log of which a broker that was cut off may tell.
+func (w way) History(context.Context, control.Kind, string) ([]control.Entry, error) {
+	panic("a log that drops what is old was searched")
+}
+
 func (w way) Head(ctx context.Context) (control.Position, error) {
 	if !w.p.there() {
 		return 0, errCut
@@ -424,12 +429,13 @@ type modelAdmin struct {
 
 func (a *modelAdmin) live(ctx context.Context) {
 	table, log := consent.NewTable(consent.BasisSubject), way{a.control, &a.process}
+	table.Remember(people)
 	follower, err := control.OpenFollower(control.FollowerOptions{Log: log, Folders: []control.Folder{table}})
 	if err != nil {
 		panic(err)
 	}
 	echoes := control.NewEchoes(way{a.echoes, &a.process}, follower, nil)
-	a.takes(consent.NewWriter(log, follower, table).Everywhere(echoes.Await))
+	a.takes(consent.NewWriter(log, follower, table).Compacted().Everywhere(echoes.Await))
 	life(ctx, follower.Run, echoes.Run, func(ctx context.Context) error {
 		return control.Beat(ctx, log, slog.New(slog.DiscardHandler))
 	})
@@ -442,14 +448,21 @@ func (a *modelAdmin) takes(w *consent.Writer) {
 	a.writer = w
 }
 
-// decide records a decision; true: it is effective.
-func (a *modelAdmin) decide(ctx context.Context, c consent.Change) bool {
+// decide records a decision, by itself or as an import; true: it is effective.
+func (a *modelAdmin) decide(ctx context.Context, c consent.Change, bulk bool) bool {
 	a.mu.Lock()
 	w := a.writer
 	a.mu.Unlock()
 	if w == nil || a.step(ctx) != nil {
 		return false
 	}
-	_, effective, err := w.Change(ctx, c)
-	return err == nil && effective
+	if !bulk {
+		_, effective, err := w.Change(ctx, c)
+		return err == nil && effective
+	}
+	if w.Settle(ctx) != nil {
+		return false
+	}
+	pos, _, err := w.Import(ctx, []consent.Change{c})
+	return err == nil && w.Effective(ctx, pos)
 }

@@ -3,6 +3,7 @@ package consent
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,35 +99,109 @@ func (broken) End(context.Context) (control.Position, error) { return 0, errBrok
 // the one that holds.
 func TestRepetitionOfWhatAnotherChanged(t *testing.T) {
 	t.Parallel()
+	for _, c := range []struct {
+		name    string
+		changed func(*behind)
+	}{
+		{"it is told late", func(b *behind) { b.late = 500 * time.Millisecond }},
+		{"its broker was cut off", func(b *behind) { b.cutOff(1) }},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			log := control.NewMemory()
+			here, there := NewTable(BasisSubject), NewTable(BasisSubject)
+			here.Remember(10)
+			mine := &behind{Log: log}
+			w := NewWriter(mine, controltest.Follow(t, mine, here), here).Compacted()
+			other := NewWriter(log, controltest.Follow(t, log, there), there)
+			no := Change{Subject: 7, Opens: Refused, Source: "page"}
+			record(t, w, no)
+			c.changed(mine)
+			record(t, other, Change{Subject: 7, Opens: Granted, Source: "page"})
+			pos, _, err := w.Change(t.Context(), no)
+			must(t, err)
+			if pos < 3 {
+				t.Errorf("%s: taken for what stands at %d, but granted stands at 2", c.name, pos)
+			}
+			time.Sleep(time.Second)
+			if got := there.Look(7).Opens; got != Refused {
+				t.Errorf("%s: %v holds", c.name, got)
+			}
+		})
+	}
+}
+
+// TestRepetitionOfAnImport: what an import recorded again since holds from its own record on, and so does who repeats it.
+func TestRepetitionOfAnImport(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		table := NewTable(BasisSubject)
+		table.Remember(10)
 		log := control.NewMemory()
-		here, there := NewTable(BasisSubject), NewTable(BasisSubject)
-		here.Remember(10)
-		slow := &late{Log: log}
-		w := NewWriter(log, controltest.Follow(t, slow, here), here).Compacted()
-		other := NewWriter(log, controltest.Follow(t, log, there), there)
+		var awaited control.Position
+		w := NewWriter(log, controltest.Follow(t, log, table), table).Compacted().Everywhere(func(_ context.Context, pos control.Position) error {
+			awaited = pos
+			return nil
+		})
 		no := Change{Subject: 7, Opens: Refused, Source: "page"}
-		record(t, w, no)
-		slow.by = 500 * time.Millisecond
-		record(t, other, Change{Subject: 7, Opens: Granted, Source: "page"})
-		if pos := record(t, w, no); pos != 3 {
-			t.Errorf("recorded at %d, want 3: granted stands at 2", pos)
+		first := record(t, w, no)
+		var last control.Position
+		for _, state := range []State{Granted, Refused} {
+			var err error
+			last, _, err = w.Import(t.Context(), []Change{{Subject: 7, Opens: state, Source: "import"}})
+			must(t, err)
 		}
-		if got := there.Look(7).Opens; got != Refused {
-			t.Errorf("%v holds", got)
+		must(t, w.Settle(t.Context()))
+		r, _, err := w.Record(t.Context(), no)
+		must(t, err)
+		if r.Position != first || awaited < last {
+			t.Errorf("the receipt is of %d, want %d; it waits for %d, want %d", r.Position, first, awaited, last)
 		}
 	})
 }
 
-// late is a log that answers late that there is something.
-type late struct {
+// behind is a way to a log that tells late that there is something, or of nothing behind where it was cut off.
+type behind struct {
 	control.Log
-	by time.Duration
+	late time.Duration
+
+	mu  sync.Mutex
+	end control.Position // 0: it was not cut off
 }
 
-func (l *late) Wait(ctx context.Context, after control.Position) error {
-	err := l.Log.Wait(ctx, after)
-	time.Sleep(l.by)
+func (b *behind) cutOff(at control.Position) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.end = at
+}
+
+// limit is how many entries after a position are known.
+func (b *behind) limit(after control.Position, limit int) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.end == 0 {
+		return limit
+	}
+	return min(limit, int(max(b.end, after)-after))
+}
+
+func (b *behind) Read(ctx context.Context, after control.Position, limit int) ([]control.Entry, error) {
+	return b.Log.Read(ctx, after, b.limit(after, limit))
+}
+
+func (b *behind) Head(ctx context.Context) (control.Position, error) {
+	head, err := b.Log.Head(ctx)
+	return control.Position(b.limit(0, int(head))), err
+}
+
+func (b *behind) Wait(ctx context.Context, after control.Position) error {
+	for b.limit(after, 1) == 0 {
+		time.Sleep(10 * time.Millisecond)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	err := b.Log.Wait(ctx, after)
+	time.Sleep(b.late)
 	return err
 }
 

@@ -23,7 +23,7 @@ type Writer struct {
 	table    *Table
 	archive  Archive // nil: there is none
 	copied   func() control.Position
-	drops    bool   // the log drops what is old, and is not searched for it
+	drops    bool   // the log is a compacted one: it is not searched, and who says its end may not lead it any more
 	by       string // of changes that do not say it
 	// everywhere waits until a position holds in all processes; nil: this one is all there is.
 	everywhere func(context.Context, control.Position) error
@@ -134,10 +134,12 @@ func (w *Writer) record(ctx context.Context, changes []Change) ([]Recorded, bool
 	return all, w.Effective(ctx, pos), nil
 }
 
-// Effective waits, for a while, until what is recorded up to a position holds.
+// Effective waits, for a while, until what is recorded up to a position holds, and so does all that is folded here: a
+// repetition says what is known, and that may come from a later record than its own.
 func (w *Writer) Effective(ctx context.Context, pos control.Position) bool {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	pos = max(pos, w.follower.News())
 	if w.everywhere != nil {
 		return w.everywhere(ctx, pos) == nil
 	}
@@ -150,18 +152,14 @@ const catchUpTime = time.Second
 // repeats says whether r is, field by field, what was recorded last, and then notes in r where and when. What
 // an import recorded is not looked at: that would mean to read all of it for every click.
 func (w *Writer) repeats(ctx context.Context, r *Recorded) (bool, error) {
-	if now := w.table.Look(r.Subject); r.after(now) != now {
+	if !w.stands(r) {
 		return false, nil
 	}
-	if w.drops {
-		bound, cancel := context.WithTimeout(ctx, catchUpTime)
-		defer cancel()
-		if w.Settle(bound) != nil { // another may have written something that is not folded here
-			return false, nil
-		}
-		if now := w.table.Look(r.Subject); r.after(now) != now {
-			return false, nil
-		}
+	bound, cancel := context.WithTimeout(ctx, catchUpTime)
+	defer cancel()
+	// Another may have written something that is not folded here.
+	if w.Settle(bound) != nil || !w.stands(r) {
+		return false, nil
 	}
 	at := *r
 	var known []control.Entry // what the archive has of the person, once that was asked
@@ -183,6 +181,12 @@ func (w *Writer) repeats(ctx context.Context, r *Recorded) (bool, error) {
 	}
 	*r = at
 	return true, nil
+}
+
+// stands says whether r changes nothing of what is folded here.
+func (w *Writer) stands(r *Recorded) bool {
+	now := w.table.Look(r.Subject)
+	return r.after(now) == now
 }
 
 // last is the last record of a person's field; false if there is none, or it can't be found in a moment.
@@ -242,13 +246,22 @@ func (w *Writer) Import(ctx context.Context, changes []Change) (pos control.Posi
 	return pos, stood, nil
 }
 
-// Settle waits until all that is recorded now is folded here, so that Import knows it.
+// Settle waits until all that was recorded before the call is folded here, whoever recorded it.
 func (w *Writer) Settle(ctx context.Context) error {
-	head, err := w.log.Head(ctx)
+	end, err := w.end(ctx)
 	if err != nil {
-		return fmt.Errorf("read the consent ledger: %w", err)
+		return fmt.Errorf("find the end of the consent ledger: %w", err)
 	}
-	return w.follower.WaitApplied(ctx, head)
+	return w.follower.WaitApplied(ctx, end)
+}
+
+// end is a position behind all that was recorded before the call. A broker that was cut off answers with an end that
+// is none, so where there are several, the end is where a heartbeat comes to stand.
+func (w *Writer) end(ctx context.Context) (control.Position, error) {
+	if w.drops {
+		return w.log.Append(ctx, control.Heartbeat())
+	}
+	return w.log.Head(ctx)
 }
 
 // hold says whether changes, one after the other, lead to what is known now.

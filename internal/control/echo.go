@@ -144,7 +144,7 @@ func (e *Echoer) Run(ctx context.Context) error {
 func (e *Echoer) turn(ctx context.Context) time.Duration {
 	open := e.follower.Fresh()
 	wait := EchoEvery - time.Since(e.saidAt)
-	news := e.follower.news.pos.Load() > uint64(e.said.Position) || open != e.said.Open
+	news := e.follower.News() > e.said.Position || open != e.said.Open
 	switch {
 	case e.failed && wait > EchoEvery/2: // nothing is gained by haste
 		return wait - EchoEvery/2

@@ -70,7 +70,7 @@ type FollowerStats struct {
 // news is what was folded, heartbeats aside.
 type news struct {
 	unsaved atomic.Uint64 // entries that no snapshot holds
-	pos     atomic.Uint64 // of the last one
+	pos     atomic.Uint64 // of the last one, or of the snapshot
 }
 
 // Follower folds a log into folders, in order and each entry once, and keeps a snapshot of them on
@@ -135,6 +135,10 @@ func OpenFollower(o FollowerOptions) (*Follower, error) {
 
 // Applied is the position of the last entry folded.
 func (f *Follower) Applied() Position { return Position(f.applied.Load()) }
+
+// News is the position of the last entry folded that was no heartbeat, or where the snapshot ends that was begun with; 0
+// while there is neither.
+func (f *Follower) News() Position { return Position(f.news.pos.Load()) }
 
 // WaitApplied blocks until the entry at a position is folded, or ctx ends (its error).
 func (f *Follower) WaitApplied(ctx context.Context, pos Position) error {

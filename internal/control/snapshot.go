@@ -157,6 +157,7 @@ func (f *Follower) restore() error {
 			if complete {
 				f.last = s.fingerprint
 				f.applied.Store(uint64(s.position))
+				f.news.pos.Store(uint64(s.position))
 				f.saved.Store(uint64(s.position))
 			}
 			return nil

@@ -14,8 +14,8 @@ const checkTime = time.Minute
 // Change is a decision of a person that stands in the log.
 type Change struct {
 	Person   int
-	Refuse   bool // or granted
-	Position uint64
+	Refuse   bool   // or granted
+	Position uint64 // 0: it was not recorded, since it said what stood already
 	// Call is when it was asked for, Return when it was called effective; the history's end if it never was.
 	Call, Return time.Duration
 }
@@ -28,8 +28,9 @@ type Counted struct {
 }
 
 // Check says with an error that a history is not one of a register for each person, which begins as granted, takes
-// the changes in the order of the log, and was not refused when something was done that was counted. So nothing counts
-// that was done from the moment on at which a refusal was called effective, until it was granted again.
+// the changes in the order of the log, says at some moment what a change said that was not recorded, and was not refused when something
+// was done that was counted. So nothing counts that was done from the moment on at which a refusal was called effective, until it was
+// granted again.
 func Check(changes []Change, counted []Counted) error {
 	var history []porcupine.Operation
 	for _, c := range changes {
@@ -66,6 +67,9 @@ var register = porcupine.Model{
 	Step: func(state, input, _ any) (bool, any) {
 		now := state.(held)
 		if c, ok := input.(Change); ok {
+			if c.Position == 0 {
+				return c.Refuse == now.refused, now
+			}
 			return c.Position > now.position, held{c.Refuse, c.Position}
 		}
 		return !now.refused, now

@@ -22,6 +22,10 @@ func TestCheck(t *testing.T) {
 		{"refused again", []Change{{1, true, 5, 10, 20}, {1, false, 6, 30, 40}, {1, true, 7, 50, 60}}, []Counted{{1, 55, 56}, {1, 61, 62}}, false},
 		{"two at once, in the order of the log", []Change{{1, true, 5, 10, 20}, {1, false, 6, 10, 20}}, []Counted{{1, 21, 22}}, true},
 		{"two at once, the refusal last", []Change{{1, true, 6, 10, 20}, {1, false, 5, 10, 20}}, []Counted{{1, 21, 22}}, false},
+		{"said again", []Change{{1, true, 5, 10, 20}, {1, true, 0, 30, 40}}, []Counted{{1, 1, 2}}, true},
+		{"said again, after it was granted", []Change{{1, true, 5, 10, 20}, {1, false, 6, 22, 25}, {1, true, 0, 30, 40}}, nil, false},
+		{"said again, while it was granted", []Change{{1, true, 5, 10, 20}, {1, false, 6, 22, 35}, {1, true, 0, 30, 40}}, nil, true},
+		{"said again, never said", []Change{{1, true, 0, 30, 40}}, nil, false},
 		{"an answer that came after the order of the log", []Change{{1, true, 6, 1, 2}, {1, false, 5, 10, 20}}, nil, false},
 	} {
 		if err := Check(c.changes, c.counted); (err == nil) != c.right {
