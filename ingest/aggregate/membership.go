@@ -7,8 +7,8 @@ import (
 	"mailbeacon/ingest/event"
 )
 
-// strictness of what a person's mail may measure of one kind.
-func strictness(r event.Reason) int {
+// Strictness is how strict a person's mail is in what it measures of one kind, from 0 to 12: see Stricter.
+func Strictness(r event.Reason) int {
 	switch r {
 	case event.Counted:
 		return 0
@@ -29,7 +29,7 @@ func strictness(r event.Reason) int {
 // measure nothing, and the person's own word comes before the operator's.
 func Stricter(a, b Member) int {
 	return cmp.Or(
-		cmp.Compare(strictness(b.Opens)+strictness(b.Clicks), strictness(a.Opens)+strictness(a.Clicks)),
+		cmp.Compare(Strictness(b.Opens)+Strictness(b.Clicks), Strictness(a.Opens)+Strictness(a.Clicks)),
 		cmp.Compare(b.Opens, a.Opens),
 		cmp.Compare(b.Clicks, a.Clicks),
 	)

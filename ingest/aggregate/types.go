@@ -145,6 +145,15 @@ type PopulationCount struct {
 	People uint64
 }
 
+// Summary is a campaign in few numbers. What they are summed over is zero in them.
+type Summary struct {
+	Campaign    uint32
+	Totals      []Count       // over hours, links and clients
+	Series      []Count       // what is Counted, over links, classes and clients
+	Uniques     []UniqueCount // those that are Whole
+	Populations []PopulationCount
+}
+
 // Reader answers the questions of reports, from aggregates alone.
 type Reader interface {
 	// Counts returns the cells of a campaign, each once, in no particular order.
@@ -155,6 +164,9 @@ type Reader interface {
 	// Populations returns who was sent the campaign, by membership: everybody once, under the strictest
 	// they were ever minted with (see CountOnce).
 	Populations(ctx context.Context, campaign uint32) ([]PopulationCount, error)
+	// Summaries returns the sums of several campaigns, each once, in no particular order; one of which nothing is stored may be
+	// left out. Series has of each the given number of hours, from the first on in which anything was counted.
+	Summaries(ctx context.Context, campaigns []uint32, hours uint32) ([]Summary, error)
 }
 
 // Activity answers when people were active last. Who never was is not in it.

@@ -89,11 +89,7 @@ func (s *Store) UniqueCounts(ctx context.Context, campaign uint32) ([]aggregate.
 			return err
 		}
 		u.Whole = whole != 0
-		// Two estimates of nested sets may cross; what is printed must not.
-		u.People = max(u.People, u.Human)
-		if u.People > 0 {
-			all = append(all, u)
-		}
+		all = addUnique(all, u)
 		return nil
 	})
 	if err != nil {
@@ -102,49 +98,23 @@ func (s *Store) UniqueCounts(ctx context.Context, campaign uint32) ([]aggregate.
 	return all, nil
 }
 
+// addUnique takes in what the server answered.
+func addUnique(all []aggregate.UniqueCount, u aggregate.UniqueCount) []aggregate.UniqueCount {
+	// Two estimates of nested sets may cross; what is printed must not.
+	u.People = max(u.People, u.Human)
+	if u.People == 0 {
+		return all
+	}
+	return append(all, u)
+}
+
 // Populations implements aggregate.Reader.
 func (s *Store) Populations(ctx context.Context, campaign uint32) ([]aggregate.PopulationCount, error) {
-	var all []aggregate.PopulationCount
-	var union uint64
-	err := s.each(reading(ctx), "populations_get", []any{clickhouse.Named("campaign", campaign)}, func(rows driver.Rows) error {
-		var p aggregate.PopulationCount
-		var whole uint8
-		err := rows.Scan((*uint8)(&p.Member.Opens), (*uint8)(&p.Member.Clicks), &whole, &p.People)
-		if whole != 0 {
-			union = p.People
-		} else {
-			all = append(all, p)
-		}
-		return err
-	})
-	if err == nil && len(all) > 1 {
-		all, err = s.countOnce(ctx, campaign, all, union)
-	}
+	all, err := s.populations(ctx, []uint32{campaign})
 	if err != nil {
 		return nil, s.failed(err, "read the populations of campaign %d", campaign)
 	}
-	return all, nil
-}
-
-// countOnce has who stands under two memberships count under the stricter one. The first union is the
-// strictest membership and the last is known: the server is asked for those between, which are few.
-func (s *Store) countOnce(ctx context.Context, campaign uint32, all []aggregate.PopulationCount, union uint64) ([]aggregate.PopulationCount, error) {
-	alone := map[aggregate.Member]uint64{}
-	for _, p := range all {
-		alone[p.Member] = p.People
-	}
-	var joined []uint16
-	return aggregate.CountOnce(all, func(m aggregate.Member) (people uint64, err error) {
-		switch joined = append(joined, uint16(m.Opens)<<8|uint16(m.Clicks)); len(joined) {
-		case 1:
-			return alone[m], nil
-		case len(alone):
-			return union, nil
-		}
-		args := []any{clickhouse.Named("campaign", campaign), clickhouse.Named("memberships", joined)}
-		err = s.each(reading(ctx), "populations_union", args, func(rows driver.Rows) error { return rows.Scan(&people) })
-		return people, err
-	})
+	return all[campaign], nil
 }
 
 func (s *Store) failed(err error, doing string, args ...any) error {

@@ -216,6 +216,11 @@ func (s *Counts) Populations(ctx context.Context, campaign uint32) ([]aggregate.
 
 // UniqueCounts implements aggregate.Reader.
 func (s *Counts) UniqueCounts(ctx context.Context, campaign uint32) ([]aggregate.UniqueCount, error) {
+	return s.uniqueCounts(ctx, campaign, true)
+}
+
+// uniqueCounts are the distinct counts of a campaign as a whole and, if wanted, of each link.
+func (s *Counts) uniqueCounts(ctx context.Context, campaign uint32, links bool) ([]aggregate.UniqueCount, error) {
 	var all []aggregate.UniqueCount
 	var link, whole *union
 	err := each(ctx, s.d.read("sketches_get"), []any{campaign}, func(rows *sql.Rows) error {
@@ -233,7 +238,7 @@ func (s *Counts) UniqueCounts(ctx context.Context, campaign uint32) ([]aggregate
 			all = whole.end(link.end(all))
 			whole, link = newUnion(aggregate.UniqueCount{Kind: u.Kind, Whole: true}), nil
 		}
-		if link == nil || link.of.Link != u.Link {
+		if links && (link == nil || link.of.Link != u.Link) {
 			all = link.end(all)
 			link = newUnion(aggregate.UniqueCount{Kind: u.Kind, Link: u.Link})
 		}
@@ -255,11 +260,12 @@ func newUnion(of aggregate.UniqueCount) *union {
 	return &union{of: of, human: newSketch(), people: newSketch()}
 }
 
+// add adds a sketch; a nil union does without it.
 func (u *union) add(class classify.Class, sk sketch) error {
-	switch class {
-	case classify.Machine:
+	switch {
+	case u == nil, class == classify.Machine:
 		return nil
-	case classify.Human:
+	case class == classify.Human:
 		if err := u.human.merge(sk); err != nil {
 			return err
 		}

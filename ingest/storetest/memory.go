@@ -258,3 +258,54 @@ func (m *Memory) Close() error {
 	m.closed = true
 	return nil
 }
+
+// Summaries implements aggregate.Reader.
+func (m *Memory) Summaries(ctx context.Context, campaigns []uint32, hours uint32) ([]aggregate.Summary, error) {
+	var all []aggregate.Summary
+	for _, campaign := range campaigns {
+		counts, err := m.Counts(ctx, campaign)
+		if err != nil {
+			return nil, err
+		}
+		uniques, err := m.UniqueCounts(ctx, campaign)
+		if err != nil {
+			return nil, err
+		}
+		people, err := m.Populations(ctx, campaign)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, summarize(campaign, counts, uniques, people, hours))
+	}
+	return all, nil
+}
+
+// summarize is a summary made of what the other questions are answered with.
+func summarize(campaign uint32, counts []aggregate.Count, uniques []aggregate.UniqueCount, people []aggregate.PopulationCount, hours uint32) aggregate.Summary {
+	sum := aggregate.Summary{Campaign: campaign, Populations: people}
+	totals, series := map[aggregate.Cell]uint64{}, map[aggregate.Cell]uint64{}
+	first := ^uint32(0)
+	for _, c := range counts {
+		if c.Reason == event.Counted {
+			first = min(first, c.Hour)
+		}
+	}
+	for _, c := range counts {
+		totals[aggregate.Cell{Campaign: campaign, Kind: c.Kind, Reason: c.Reason, Class: c.Class}] += c.N
+		if c.Reason == event.Counted && c.Hour-first < hours {
+			series[aggregate.Cell{Campaign: campaign, Kind: c.Kind, Hour: c.Hour}] += c.N
+		}
+	}
+	for c, n := range totals {
+		sum.Totals = append(sum.Totals, aggregate.Count{Cell: c, N: n})
+	}
+	for c, n := range series {
+		sum.Series = append(sum.Series, aggregate.Count{Cell: c, N: n})
+	}
+	for _, u := range uniques {
+		if u.Whole {
+			sum.Uniques = append(sum.Uniques, u)
+		}
+	}
+	return sum
+}

@@ -44,6 +44,7 @@ func Run(t *testing.T, b Backend) {
 		"Populations":            populations,
 		"PopulationsOverlap":     populationsOverlap,
 		"PopulationsConcurrent":  populationsConcurrent,
+		"Summaries":              summaries,
 		"Activity":               activity,
 		"ActivityOfMany":         activityOfMany,
 		"EmptyCommitMovesOffset": emptyCommit,

@@ -22,10 +22,7 @@ func (a *API) report(ctx context.Context, in *struct{ InCampaign }) (*answer[rep
 	if err != nil {
 		return nil, err
 	}
-	s := report.Subject{Name: c.Name, Number: c.Number, Delivered: c.Delivered, Bounced: c.Bounced}
-	for _, l := range a.o.Campaigns.Links(c.Number) {
-		s.Links = append(s.Links, report.Link{Number: l.Number, URL: l.URL, Label: l.Label, Advertiser: l.Advertiser})
-	}
+	s := report.SubjectOf(c, a.o.Campaigns.Links(c.Number))
 	r, err := report.Query(ctx, a.o.Counts, s, time.Now())
 	if err != nil {
 		return nil, fmt.Errorf("make a report: %w", err)

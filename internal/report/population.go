@@ -67,10 +67,12 @@ func group(m aggregate.Member) string {
 // rate sets what the rates are of, and the rates. A rate of nothing is none.
 func (m *Measure) rate(of uint64) {
 	m.Trackable = of
+	m.TooFew = of < Few
 	if of == 0 {
 		return
 	}
-	m.Rate = &Rate{Low: min(1, float64(m.Certain)/float64(of)), High: min(1, float64(m.Unique)/float64(of))}
+	m.Rate = &Rate{quotient(m.Certain, of), quotient(m.Unique, of)}
+	m.Interval = span(m.Certain, m.Unique, of)
 }
 
 // scale is total × part ÷ whole, rounded to the nearest; 0 where whole is 0.

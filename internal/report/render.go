@@ -41,16 +41,19 @@ func delivered(b *strings.Builder, r *Report) {
 }
 
 func kinds(b *strings.Builder, r *Report) {
-	t := newTable("", "total", "human", "proxied", "machine", "unknown", "people", "certain", "rate")
+	t := newTable("", "total", "human", "proxied", "machine", "unknown", "people", "certain", "rate", "95 % interval")
 	for _, row := range []struct {
 		name string
 		m    *Measure
 	}{{"opens", &r.Opens}, {"clicks", &r.Clicks}} {
 		c := row.m.ByClass
 		t.AppendRow(table.Row{row.name, number(row.m.Total), number(c.Human), number(c.Proxied), number(c.Machine),
-			number(c.Unknown), number(row.m.Unique), number(row.m.Certain), row.m.Rate.String()})
+			number(c.Unknown), number(row.m.Unique), number(row.m.Certain), row.m.Rate.Told(row.m.TooFew), row.m.Interval.Told(row.m.TooFew)})
 	}
 	b.WriteString(t.Render() + "\n")
+	if c := r.ClickToOpen; c.Rate != nil && !c.TooFew {
+		fmt.Fprintf(b, "\nOf those who opened, %s clicked (95 %% interval %s).\n", c.Rate, c.Interval)
+	}
 }
 
 func links(b *strings.Builder, all []LinkCount) {
@@ -89,6 +92,14 @@ func (r *Rate) String() string {
 		return low + " %"
 	}
 	return low + " - " + high + " %"
+}
+
+// Told is String, or "too few" where there is a rate and too little that it is of.
+func (r *Rate) Told(tooFew bool) string {
+	if r != nil && tooFew {
+		return "too few"
+	}
+	return r.String()
 }
 
 func percent(f float64) string { return strconv.FormatFloat(100*f, 'f', 1, 64) }
@@ -148,20 +159,22 @@ func CSV(w io.Writer, r *Report) error {
 		} {
 			put("kind", k.name, row.measure, count(row.n))
 		}
-		if m.Rate != nil {
-			put("kind", k.name, "rate_low", strconv.FormatFloat(m.Rate.Low, 'f', 6, 64))
-			put("kind", k.name, "rate_high", strconv.FormatFloat(m.Rate.High, 'f', 6, 64))
-		}
+		rates(put, k.name, m.Rate, m.Interval, m.TooFew)
 		for _, reason := range sorted(m.Suppressed) {
 			put("suppressed", k.name, reason, count(m.Suppressed[reason]))
 		}
 	}
+	rates(put, "click_to_open", r.ClickToOpen.Rate, r.ClickToOpen.Interval, r.ClickToOpen.TooFew)
 	for _, l := range r.Links {
 		name := strconv.Itoa(int(l.Link))
-		for _, row := range [][2]string{{"label", cell(l.Label)}, {"advertiser", cell(l.Advertiser)}, {"url", cell(l.URL)},
-			{"total", count(l.Total)}, {"unique", count(l.Unique)}} {
+		for _, row := range [][2]string{{"position", strconv.Itoa(l.Position)}, {"label", cell(l.Label)}, {"advertiser", cell(l.Advertiser)},
+			{"url", cell(l.URL)}, {"total", count(l.Total)}, {"unique", count(l.Unique)}, {"certain", count(l.Certain)}} {
 			put("link", name, row[0], row[1])
 		}
+	}
+	for _, f := range r.Clients {
+		put("client", f.Client, "opens", count(f.Opens))
+		put("client", f.Client, "clicks", count(f.Clicks))
 	}
 	for _, h := range r.Series {
 		put("hour", h.Hour.Format(time.RFC3339), "opens", count(h.Opens))
@@ -169,6 +182,20 @@ func CSV(w io.Writer, r *Report) error {
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// rates puts a range and its interval, where there are any.
+func rates(put func(section, name, measure, value string), name string, rate, interval *Rate, tooFew bool) {
+	if rate == nil {
+		return
+	}
+	for _, row := range []struct {
+		measure string
+		share   float64
+	}{{"rate_low", rate.Low}, {"rate_high", rate.High}, {"interval_low", interval.Low}, {"interval_high", interval.High}} {
+		put("kind", name, row.measure, strconv.FormatFloat(row.share, 'f', 6, 64))
+	}
+	put("kind", name, "too_few", strconv.FormatBool(tooFew))
 }
 
 // cell defuses what a spreadsheet would take for a formula.

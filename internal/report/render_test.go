@@ -30,10 +30,10 @@ func TestTable(t *testing.T) {
 
 10 delivered, 8 trackable, 2 opted out
 
-         total  human  proxied  machine  unknown  people  certain           rate
-─────────────────────────────────────────────────────────────────────────────────
- opens      18      3        4        5        6       5        2  25.0 - 62.5 %
- clicks      4      3        0        1        0       3        2  25.0 - 37.5 %
+         total  human  proxied  machine  unknown  people  certain     rate  95 % interval
+──────────────────────────────────────────────────────────────────────────────────────────
+ opens      18      3        4        5        6       5        2  too few        too few
+ clicks      4      3        0        1        0       3        2  too few        too few
 
  link  clicks  people  label  advertiser  leads to
 ────────────────────────────────────────────────────────────────
@@ -57,10 +57,10 @@ func TestTableOfNothing(t *testing.T) {
 
 No deliveries reported yet, so there are no rates: ` + "`mailbeacon delivery add`" + ` reports them.
 
-         total  human  proxied  machine  unknown  people  certain  rate
-────────────────────────────────────────────────────────────────────────
- opens       0      0        0        0        0       0        0     -
- clicks      0      0        0        0        0       0        0     -
+         total  human  proxied  machine  unknown  people  certain  rate  95 % interval
+───────────────────────────────────────────────────────────────────────────────────────
+ opens       0      0        0        0        0       0        0     -              -
+ clicks      0      0        0        0        0       0        0     -              -
 `
 	if got := drawn(t, &Report{Campaign: "spring", AsOf: now.UTC()}); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
@@ -126,13 +126,18 @@ func TestCSV(t *testing.T) {
 		untracked,opted_out,people,2
 		kind,opens,received,26 kind,opens,total,18 kind,opens,human,3 kind,opens,proxied,4 kind,opens,machine,5 kind,opens,unknown,6
 		kind,opens,unique,5 kind,opens,certain,2 kind,opens,trackable,8 kind,opens,rate_low,0.250000 kind,opens,rate_high,0.625000
+		kind,opens,interval_low,0.071479 kind,opens,interval_high,0.863156 kind,opens,too_few,true
 		suppressed,opens,gpc,1 suppressed,opens,opted_out,7
 		kind,clicks,received,12 kind,clicks,total,4 kind,clicks,human,3 kind,clicks,proxied,0 kind,clicks,machine,1 kind,clicks,unknown,0
 		kind,clicks,unique,3 kind,clicks,certain,2 kind,clicks,trackable,8 kind,clicks,rate_low,0.250000 kind,clicks,rate_high,0.375000
+		kind,clicks,interval_low,0.071479 kind,clicks,interval_high,0.694258 kind,clicks,too_few,true
 		suppressed,clicks,opted_out,8
-		link,1,label,one link,1,advertiser, link,1,url,https://example.com/1 link,1,total,1 link,1,unique,1
-		link,2,label,two link,2,advertiser,Acme link,2,url,https://example.com/2 link,2,total,2 link,2,unique,3
-		link,9,label, link,9,advertiser, link,9,url, link,9,total,1 link,9,unique,0
+		kind,click_to_open,rate_low,0.400000 kind,click_to_open,rate_high,1.000000
+		kind,click_to_open,interval_low,0.117621 kind,click_to_open,interval_high,1.000000 kind,click_to_open,too_few,true
+		link,1,position,1 link,1,label,one link,1,advertiser, link,1,url,https://example.com/1 link,1,total,1 link,1,unique,1 link,1,certain,1
+		link,2,position,2 link,2,label,two link,2,advertiser,Acme link,2,url,https://example.com/2 link,2,total,2 link,2,unique,3 link,2,certain,2
+		link,9,position,0 link,9,label, link,9,advertiser, link,9,url, link,9,total,1 link,9,unique,0 link,9,certain,0
+		client,other,opens,14 client,other,clicks,3 client,gmail,opens,4 client,gmail,clicks,1
 		hour,2026-03-29T15:00:00Z,opens,0 hour,2026-03-29T15:00:00Z,clicks,2 hour,2026-03-29T16:00:00Z,opens,14 hour,2026-03-29T16:00:00Z,clicks,0
 		hour,2026-03-29T17:00:00Z,opens,4 hour,2026-03-29T17:00:00Z,clicks,2`) {
 		want = append(want, strings.Split(line, ","))
@@ -183,10 +188,11 @@ func TestJSON(t *testing.T) {
 	}{
 		{Rate{Low: 0.25, High: 0.5}, `{"low":0.25,"high":0.5}`},
 		{ByClass{1, 2, 3, 4}, `{"human":1,"proxied":2,"machine":3,"unknown":4}`},
-		{LinkCount{1, "l", "u", "a", 2, 3}, `{"link":1,"label":"l","url":"u","advertiser":"a","total":2,"unique":3}`},
+		{LinkCount{1, 2, "l", "u", "a", 3, 4, 5}, `{"link":1,"position":2,"label":"l","url":"u","advertiser":"a","total":3,"unique":4,"certain":5}`},
+		{ClientCount{"c", 1, 2}, `{"client":"c","opens":1,"clicks":2}`},
 		{HourCount{time.Unix(0, 0).UTC(), 1, 2}, `{"hour":"1970-01-01T00:00:00Z","opens":1,"clicks":2}`},
 		{Measure{Received: 1, Total: 2, Unique: 3, Certain: 4, Trackable: 5, Suppressed: map[string]uint64{}},
-			`{"received":1,"total":2,"by_class":{"human":0,"proxied":0,"machine":0,"unknown":0},"unique":3,"certain":4,"trackable":5,"rate":null,"suppressed":{}}`},
+			`{"received":1,"total":2,"by_class":{"human":0,"proxied":0,"machine":0,"unknown":0},"unique":3,"certain":4,"trackable":5,"rate":null,"interval":null,"too_few":false,"suppressed":{}}`},
 	} {
 		if b, err := json.Marshal(c.of); err != nil || string(b) != c.want {
 			t.Errorf("%s, %v\nwant %s", b, err, c.want)
@@ -194,7 +200,8 @@ func TestJSON(t *testing.T) {
 	}
 	var names map[string]json.RawMessage
 	must(t, json.Unmarshal(b, &names))
-	for _, name := range []string{"campaign", "as_of", "delivered", "bounced", "trackable", "untracked", "opens", "clicks", "links", "series", "suppressed"} {
+	for _, name := range []string{"campaign", "as_of", "delivered", "bounced", "trackable", "untracked", "opens", "clicks", "click_to_open", "links", "series",
+		"clients", "suppressed"} {
 		if _, ok := names[name]; !ok {
 			t.Errorf("no %s in %s", name, b)
 		}

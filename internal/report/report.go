@@ -3,9 +3,11 @@
 package report
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -15,27 +17,10 @@ import (
 	"mailbeacon/internal/classify"
 )
 
-// Subject is the campaign that is asked about.
-type Subject struct {
-	Name      string
-	Number    uint32
-	Delivered uint64 // as the mailer reported
-	Bounced   uint64
-	Links     []Link // ascending by number
-}
-
-// Link is a registered link.
-type Link struct {
-	Number     uint16
-	URL        string
-	Label      string
-	Advertiser string
-}
-
 // Report is a campaign in numbers.
 //
 // For opens and clicks alike: Received = Total + the sum of Suppressed, and Total is the sum of
-// ByClass, of the series, and (clicks) of the links. Delivered = Trackable + the sum of Untracked.
+// ByClass, of the series, of the clients, and (clicks) of the links. Delivered = Trackable + the sum of Untracked.
 type Report struct {
 	Campaign string    `json:"campaign"`
 	AsOf     time.Time `json:"as_of" doc:"everything counted up to this moment is in here"`
@@ -43,13 +28,16 @@ type Report struct {
 	Delivered uint64 `json:"delivered" doc:"mails delivered, as the mailer reported"`
 	Bounced   uint64 `json:"bounced" doc:"mails bounced, as the mailer reported"`
 	// Trackable is how many of the delivered mails measure anything with their person.
-	Trackable  uint64            `json:"trackable" doc:"delivered mails that measure opens or clicks of their person: delivered, shared out as the people are whom mail was made for, each under the strictest choice it was made with"`
-	Untracked  map[string]uint64 `json:"untracked" doc:"the other delivered mails, by the reason"`
-	Opens      Measure           `json:"opens"`
-	Clicks     Measure           `json:"clicks"`
-	Links      []LinkCount       `json:"links" nullable:"false"`
-	Series     []HourCount       `json:"series" nullable:"false"`
-	Suppressed map[string]uint64 `json:"suppressed" doc:"opens and clicks that were not counted, by the reason"`
+	Trackable uint64            `json:"trackable" doc:"delivered mails that measure opens or clicks of their person: delivered, shared out as the people are whom mail was made for, each under the strictest choice it was made with"`
+	Untracked map[string]uint64 `json:"untracked" doc:"the other delivered mails, by the reason"`
+	Opens     Measure           `json:"opens"`
+	Clicks    Measure           `json:"clicks"`
+	// ClickToOpen is Clicks over Opens.
+	ClickToOpen Ratio             `json:"click_to_open"`
+	Links       []LinkCount       `json:"links" nullable:"false"`
+	Series      []HourCount       `json:"series" nullable:"false"`
+	Clients     []ClientCount     `json:"clients" nullable:"false"`
+	Suppressed  map[string]uint64 `json:"suppressed" doc:"opens and clicks that were not counted, by the reason"`
 }
 
 // Measure is what is known of one kind of event.
@@ -61,6 +49,8 @@ type Measure struct {
 	Certain    uint64            `json:"certain" doc:"people with at least one event that is certainly a human's"`
 	Trackable  uint64            `json:"trackable" doc:"delivered mails that measure this kind: what the rate is of"`
 	Rate       *Rate             `json:"rate" doc:"null where there is nothing to make a rate of"`
+	Interval   *Rate             `json:"interval" doc:"95 % interval (Wilson) around the rate's range; null as the rate is"`
+	TooFew     bool              `json:"too_few" doc:"fewer than 50 mails measure this: the rate says more of chance than of the mail"`
 	Suppressed map[string]uint64 `json:"suppressed" doc:"events not counted, by the reason"`
 }
 
@@ -81,11 +71,20 @@ type Rate struct {
 // LinkCount is the clicks on one link.
 type LinkCount struct {
 	Link       uint16 `json:"link"`
+	Position   int    `json:"position" doc:"which of the mail's visible links it is, from the top, as they were registered; 0 for one that no person sees, or that is not registered"`
 	Label      string `json:"label"`
 	URL        string `json:"url"`
 	Advertiser string `json:"advertiser"`
 	Total      uint64 `json:"total"`
 	Unique     uint64 `json:"unique"`
+	Certain    uint64 `json:"certain" doc:"people with at least one click that is certainly a human's"`
+}
+
+// ClientCount is what was counted of a family of mail clients, as far as requests told.
+type ClientCount struct {
+	Client string `json:"client"`
+	Opens  uint64 `json:"opens"`
+	Clicks uint64 `json:"clicks"`
 }
 
 // HourCount is what was counted in an hour.
@@ -115,23 +114,30 @@ func Query(ctx context.Context, store aggregate.Reader, s Subject, now time.Time
 	); err != nil {
 		return nil, err
 	}
-	r := &Report{
-		Campaign: s.Name, AsOf: now.UTC(), Delivered: s.Delivered, Bounced: s.Bounced,
-		Untracked: map[string]uint64{}, Suppressed: map[string]uint64{},
-		Opens:  Measure{Suppressed: map[string]uint64{}},
-		Clicks: Measure{Suppressed: map[string]uint64{}},
-	}
+	r := newReport(&s)
+	r.AsOf = now.UTC()
 	links := newLinkTable(s.Links)
 	hours := map[uint32]*HourCount{}
+	clients := map[event.Client]*ClientCount{}
 	for i := range counts {
-		r.count(&counts[i], links, hours)
+		r.count(&counts[i], links, hours, clients)
 	}
 	for _, u := range uniques {
 		r.distinct(u, links)
 	}
 	r.populate(people)
-	r.Links, r.Series = links.rows(), series(hours)
+	r.ClickToOpen = clickToOpen(&r.Opens, &r.Clicks)
+	r.Links, r.Series, r.Clients = links.rows(), series(hours), families(clients)
 	return r, nil
+}
+
+func newReport(s *Subject) *Report {
+	return &Report{
+		Campaign: s.Name, Delivered: s.Delivered, Bounced: s.Bounced,
+		Untracked: map[string]uint64{}, Suppressed: map[string]uint64{},
+		Opens:  Measure{Suppressed: map[string]uint64{}},
+		Clicks: Measure{Suppressed: map[string]uint64{}},
+	}
 }
 
 // reading says what could not be read.
@@ -164,30 +170,56 @@ func (r *Report) measure(k event.Kind) *Measure {
 	}
 }
 
-func (r *Report) count(c *aggregate.Count, links *linkTable, hours map[uint32]*HourCount) {
+func (r *Report) count(c *aggregate.Count, links *linkTable, hours map[uint32]*HourCount, clients map[event.Client]*ClientCount) {
 	m := r.measure(c.Kind)
 	if m == nil {
 		return
 	}
+	if c.Reason != event.Counted {
+		r.Suppressed[c.Reason.String()] += c.N
+	}
+	if !m.add(c) {
+		return
+	}
+	inHour(hours, c)
+	f := clients[c.Client]
+	if f == nil {
+		f = &ClientCount{Client: c.Client.String()}
+		clients[c.Client] = f
+	}
+	if c.Kind == event.Open {
+		f.Opens += c.N
+		return
+	}
+	f.Clicks += c.N
+	links.of(c.Link).Total += c.N
+}
+
+// add takes a cell in; false: it is not counted.
+func (m *Measure) add(c *aggregate.Count) bool {
 	m.Received += c.N
 	if c.Reason != event.Counted {
 		m.Suppressed[c.Reason.String()] += c.N
-		r.Suppressed[c.Reason.String()] += c.N
-		return
+		return false
 	}
 	m.Total += c.N
 	*m.ByClass.of(c.Class) += c.N
+	return true
+}
+
+// inHour adds a cell that is counted to its hour.
+func inHour(hours map[uint32]*HourCount, c *aggregate.Count) {
 	h := hours[c.Hour]
 	if h == nil {
 		h = &HourCount{Hour: time.Unix(int64(c.Hour)*3600, 0).UTC()}
 		hours[c.Hour] = h
 	}
-	if c.Kind == event.Open {
+	switch c.Kind {
+	case event.Open:
 		h.Opens += c.N
-		return
+	case event.Click:
+		h.Clicks += c.N
 	}
-	h.Clicks += c.N
-	links.of(c.Link).Total += c.N
 }
 
 func (b *ByClass) of(c classify.Class) *uint64 {
@@ -210,8 +242,21 @@ func (r *Report) distinct(u aggregate.UniqueCount, links *linkTable) {
 	case u.Whole:
 		m.Unique, m.Certain = u.People, min(u.Human, u.People)
 	case u.Kind == event.Click:
-		links.of(u.Link).Unique = u.People
+		l := links.of(u.Link)
+		l.Unique, l.Certain = u.People, min(u.Human, u.People)
 	}
+}
+
+// families are the clients, most opens and clicks first.
+func families(clients map[event.Client]*ClientCount) []ClientCount {
+	all := make([]ClientCount, 0, len(clients))
+	for _, f := range clients {
+		all = append(all, *f)
+	}
+	slices.SortFunc(all, func(a, b ClientCount) int {
+		return cmp.Or(cmp.Compare(b.Opens+b.Clicks, a.Opens+a.Clicks), cmp.Compare(a.Client, b.Client))
+	})
+	return all
 }
 
 func series(hours map[uint32]*HourCount) []HourCount {
@@ -228,8 +273,14 @@ type linkTable struct{ byNumber map[uint16]*LinkCount }
 
 func newLinkTable(links []Link) *linkTable {
 	t := &linkTable{make(map[uint16]*LinkCount, len(links))}
+	position := 0
 	for _, l := range links {
-		t.byNumber[l.Number] = &LinkCount{Link: l.Number, Label: l.Label, URL: l.URL, Advertiser: l.Advertiser}
+		c := &LinkCount{Link: l.Number, Label: l.Label, URL: l.URL, Advertiser: l.Advertiser}
+		if !l.Hidden {
+			position++
+			c.Position = position
+		}
+		t.byNumber[l.Number] = c
 	}
 	return t
 }

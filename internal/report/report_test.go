@@ -39,6 +39,11 @@ func count(kind event.Kind, link uint16, hour uint32, class classify.Class, reas
 	return aggregate.Count{Cell: aggregate.Cell{Campaign: number42, Kind: kind, Link: link, Hour: hour, Class: class, Reason: reason}, N: n}
 }
 
+func from(client event.Client, c aggregate.Count) aggregate.Count {
+	c.Client = client
+	return c
+}
+
 func people(kind event.Kind, link uint16, class classify.Class, who ...uint64) aggregate.Uniques {
 	return aggregate.Uniques{UniqueKey: aggregate.UniqueKey{Campaign: number42, Link: link, Kind: kind, Class: class}, Hashes: who}
 }
@@ -58,13 +63,13 @@ func whole(t testing.TB) *Report {
 	s := store(t,
 		[]aggregate.Count{
 			count(event.Open, 0, 493_000, classify.Human, event.Counted, 3),
-			count(event.Open, 0, 493_001, classify.Proxied, event.Counted, 4),
+			from(event.Gmail, count(event.Open, 0, 493_001, classify.Proxied, event.Counted, 4)),
 			count(event.Open, 0, 493_000, classify.Machine, event.Counted, 5),
 			count(event.Open, 0, 493_000, classify.Unknown, event.Counted, 6),
 			count(event.Open, 0, 493_000, classify.Unknown, event.OptedOut, 7),
 			count(event.Open, 0, 493_000, classify.Unknown, event.GPC, 1),
 			count(event.Click, 2, 492_999, classify.Human, event.Counted, 2),
-			count(event.Click, 1, 493_001, classify.Human, event.Counted, 1),
+			from(event.Gmail, count(event.Click, 1, 493_001, classify.Human, event.Counted, 1)),
 			count(event.Click, 9, 493_001, classify.Machine, event.Counted, 1),
 			count(event.Click, 1, 493_001, classify.Human, event.OptedOut, 8),
 			count(event.Probe, 0, 493_001, classify.Human, event.Counted, 100),
@@ -96,20 +101,22 @@ func TestQuery(t *testing.T) {
 		Campaign: "spring", AsOf: now.UTC(), Delivered: 10, Bounced: 2, Trackable: 8, Untracked: map[string]uint64{"opted_out": 2},
 		Opens: Measure{
 			Received: 26, Total: 18, ByClass: ByClass{Human: 3, Proxied: 4, Machine: 5, Unknown: 6}, Unique: 5, Certain: 2,
-			Trackable: 8, Rate: &Rate{Low: 2.0 / 8, High: 5.0 / 8}, Suppressed: map[string]uint64{"opted_out": 7, "gpc": 1},
+			Trackable: 8, Rate: &Rate{Low: 2.0 / 8, High: 5.0 / 8}, Interval: span(2, 5, 8), TooFew: true, Suppressed: map[string]uint64{"opted_out": 7, "gpc": 1},
 		},
 		Clicks: Measure{
 			Received: 12, Total: 4, ByClass: ByClass{Human: 3, Machine: 1}, Unique: 3, Certain: 2,
-			Trackable: 8, Rate: &Rate{Low: 2.0 / 8, High: 3.0 / 8}, Suppressed: map[string]uint64{"opted_out": 8},
+			Trackable: 8, Rate: &Rate{Low: 2.0 / 8, High: 3.0 / 8}, Interval: span(2, 3, 8), TooFew: true, Suppressed: map[string]uint64{"opted_out": 8},
 		},
+		ClickToOpen: Ratio{Rate: &Rate{Low: 2.0 / 5, High: 1}, Interval: &Rate{Low: Wilson(2, 5).Low, High: 1}, TooFew: true},
 		Links: []LinkCount{
-			{Link: 1, Label: "one", URL: "https://example.com/1", Total: 1, Unique: 1},
-			{Link: 2, Label: "two", URL: "https://example.com/2", Advertiser: "Acme", Total: 2, Unique: 3},
+			{Link: 1, Position: 1, Label: "one", URL: "https://example.com/1", Total: 1, Unique: 1, Certain: 1},
+			{Link: 2, Position: 2, Label: "two", URL: "https://example.com/2", Advertiser: "Acme", Total: 2, Unique: 3, Certain: 2},
 			{Link: 9, Total: 1}, // counted, and not registered
 		},
 		Series: []HourCount{
 			{Hour: at(492_999), Clicks: 2}, {Hour: at(493_000), Opens: 14}, {Hour: at(493_001), Opens: 4, Clicks: 2},
 		},
+		Clients:    []ClientCount{{"other", 14, 3}, {"gmail", 4, 1}},
 		Suppressed: map[string]uint64{"opted_out": 15, "gpc": 1},
 	}
 	if got := whole(t); !reflect.DeepEqual(got, want) {
@@ -124,8 +131,8 @@ func TestQueryOfNothing(t *testing.T) {
 	must(t, err)
 	none := map[string]uint64{}
 	want := &Report{
-		Campaign: "spring", AsOf: now.UTC(), Untracked: none, Suppressed: none, Links: []LinkCount{}, Series: []HourCount{},
-		Opens: Measure{Suppressed: none}, Clicks: Measure{Suppressed: none},
+		Campaign: "spring", AsOf: now.UTC(), Untracked: none, Suppressed: none, Links: []LinkCount{}, Series: []HourCount{}, Clients: []ClientCount{},
+		Opens: Measure{Suppressed: none, TooFew: true}, Clicks: Measure{Suppressed: none, TooFew: true}, ClickToOpen: Ratio{TooFew: true},
 	}
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("got  %+v\nwant %+v", r, want)
@@ -135,7 +142,12 @@ func TestQueryOfNothing(t *testing.T) {
 // failing is a store of which one question fails.
 type failing struct {
 	*storetest.Memory
-	counts, uniques, population error
+	counts, uniques, population, summaries error
+}
+
+func (f *failing) Summaries(ctx context.Context, campaigns []uint32, hours uint32) ([]aggregate.Summary, error) {
+	all, err := f.Memory.Summaries(ctx, campaigns, hours)
+	return all, errors.Join(err, f.summaries)
 }
 
 func (f *failing) Counts(ctx context.Context, campaign uint32) ([]aggregate.Count, error) {
