@@ -152,7 +152,7 @@ func TestMissingFolder(t *testing.T) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(fmt.Errorf("%s: %w", t.Name(), err))
