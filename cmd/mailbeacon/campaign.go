@@ -12,7 +12,7 @@ import (
 func newCampaignCommand(c *cli) *cobra.Command {
 	cmd := group("campaign", "Campaigns: one for each mailing")
 	r := remoteFlags(cmd.PersistentFlags())
-	cmd.AddCommand(newCampaignAdd(c, r), newCampaignList(c, r), newCampaignShow(c, r))
+	cmd.AddCommand(newCampaignAdd(c, r), newCampaignList(c, r), newCampaignShow(c, r), newCampaignMail(c, r))
 	return cmd
 }
 

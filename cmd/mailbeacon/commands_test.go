@@ -101,7 +101,7 @@ func TestCommands(t *testing.T) {
 		{"campaign list", "", 0, "Spring"},
 		{"campaign show spring", "", 0, "number"},
 		{"campaign show winter", "", 1, "no such campaign"},
-		{"campaign", "", 2, "needs a subcommand: add, list, show"},
+		{"campaign", "", 2, "needs a subcommand: add, list, mail, show"},
 		{"campaign remove spring", "", 2, `no subcommand "remove"`},
 		{"link add spring https://example.com/a --label A", "", 0, "1"},
 		{"link add spring javascript:alert(1)", "", 2, "http"},

@@ -185,7 +185,7 @@ func newAdmin(cfg *config.Config, keys *keys, state *state, events *events, fold
 func newAPI(cfg *config.Config, keys *keys, state *state, store aggregate.Store, notReady func() []string, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
 	minter, err := mint.New(mint.Options{
 		Ring: keys.ring, Consent: state.consent, Campaigns: state.campaigns, Links: state.campaignWriter,
-		Population: store, PublicURL: cfg.PublicURL,
+		Population: store, Mails: store, PublicURL: cfg.PublicURL,
 	})
 	if err != nil {
 		return nil, err
@@ -196,7 +196,7 @@ func newAPI(cfg *config.Config, keys *keys, state *state, store aggregate.Store,
 	}
 	handler, err := api.New(api.Options{
 		Campaigns: state.campaigns, Writer: state.campaignWriter, Consent: state.consentWriter,
-		Minter: minter, Counts: store, Keys: keys.api, NotReady: notReady, Inactive: inactive,
+		Minter: minter, Counts: store, Mails: store, Keys: keys.api, NotReady: notReady, Inactive: inactive,
 		Receipts: receiptsOf(keys.ring),
 		Metrics:  metrics, Logger: logger, Version: version(),
 	})

@@ -123,6 +123,7 @@ type Store interface {
 	AddPopulation(ctx context.Context, p []Population) error
 	Reader
 	Activity
+	Mails
 	// Close releases the store. Nothing may be called afterwards.
 	Close() error
 }
@@ -176,4 +177,15 @@ type Activity interface {
 	Idle(ctx context.Context, before uint32, after uint64, most int) ([]LastActive, error)
 	// LastDays returns the last day of those of the subjects who have one, each once, in no particular order.
 	LastDays(ctx context.Context, subjects []uint64) ([]LastActive, error)
+}
+
+// MaxMail is how long a campaign's mail may be, in bytes. Mail programs cut off what is longer than a fifth of it.
+const MaxMail = 512 << 10
+
+// Mails keeps each campaign's mail as it was designed, in HTML: what reports draw on. Nobody's own copy is kept.
+type Mails interface {
+	// PutMail keeps a campaign's mail, in place of the one before. Up to MaxMail bytes; an empty one says that there is none any more.
+	PutMail(ctx context.Context, campaign uint32, html []byte) error
+	// Mail is a campaign's mail, the caller's own; nil where none was ever kept.
+	Mail(ctx context.Context, campaign uint32) (html []byte, err error)
 }

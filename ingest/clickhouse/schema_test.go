@@ -197,7 +197,7 @@ func TestReplicatedSchema(t *testing.T) {
 			}
 		}
 	}
-	if tables != 7 {
+	if tables != 8 {
 		t.Errorf("%d tables", tables)
 	}
 	set := insertSettings(true)

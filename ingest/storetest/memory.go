@@ -24,6 +24,7 @@ type Memory struct {
 	uniques    map[aggregate.UniqueKey]set
 	population map[member]set
 	active     map[uint64]uint32
+	mails      map[uint32][]byte
 }
 
 type set map[uint64]struct{}
@@ -55,7 +56,7 @@ var _ aggregate.Store = (*Memory)(nil)
 func NewMemory() *Memory {
 	return &Memory{
 		partitions: map[uint32]aggregate.Progress{}, counts: map[aggregate.Cell]uint64{},
-		uniques: map[aggregate.UniqueKey]set{}, population: map[member]set{}, active: map[uint64]uint32{},
+		uniques: map[aggregate.UniqueKey]set{}, population: map[member]set{}, active: map[uint64]uint32{}, mails: map[uint32][]byte{},
 	}
 }
 
@@ -275,13 +276,13 @@ func (m *Memory) Summaries(ctx context.Context, campaigns []uint32, hours uint32
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, summarize(campaign, counts, uniques, people, hours))
+		all = append(all, summarise(campaign, counts, uniques, people, hours))
 	}
 	return all, nil
 }
 
-// summarize is a summary made of what the other questions are answered with.
-func summarize(campaign uint32, counts []aggregate.Count, uniques []aggregate.UniqueCount, people []aggregate.PopulationCount, hours uint32) aggregate.Summary {
+// summarise is a summary made of what the other questions are answered with.
+func summarise(campaign uint32, counts []aggregate.Count, uniques []aggregate.UniqueCount, people []aggregate.PopulationCount, hours uint32) aggregate.Summary {
 	sum := aggregate.Summary{Campaign: campaign, Populations: people}
 	totals, series := map[aggregate.Cell]uint64{}, map[aggregate.Cell]uint64{}
 	first := ^uint32(0)
@@ -308,4 +309,26 @@ func summarize(campaign uint32, counts []aggregate.Count, uniques []aggregate.Un
 		}
 	}
 	return sum
+}
+
+// PutMail implements aggregate.Mails.
+func (m *Memory) PutMail(ctx context.Context, campaign uint32, html []byte) error {
+	if err := m.enter(ctx); err != nil {
+		return err
+	}
+	defer m.mu.Unlock()
+	m.mails[campaign] = append([]byte{}, html...)
+	return nil
+}
+
+// Mail implements aggregate.Mails.
+func (m *Memory) Mail(ctx context.Context, campaign uint32) ([]byte, error) {
+	if err := m.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer m.mu.Unlock()
+	if html, ok := m.mails[campaign]; ok {
+		return append([]byte{}, html...), nil
+	}
+	return nil, nil
 }

@@ -45,6 +45,7 @@ func Run(t *testing.T, b Backend) {
 		"PopulationsOverlap":     populationsOverlap,
 		"PopulationsConcurrent":  populationsConcurrent,
 		"Summaries":              summaries,
+		"Mails":                  mails,
 		"Activity":               activity,
 		"ActivityOfMany":         activityOfMany,
 		"EmptyCommitMovesOffset": emptyCommit,

@@ -18,7 +18,7 @@ func summaries(t *testing.T, f *fixture) {
 	var uniques []aggregate.Uniques
 	var people []aggregate.Population
 	for c := uint32(1); c <= campaigns; c++ {
-		for hour := uint32(100 * c); hour < 100*c+40; hour += 1 + c {
+		for hour := 100 * c; hour < 100*c+40; hour += 1 + c {
 			for link := range uint16(3) {
 				kind := event.Open
 				if link > 0 {
@@ -86,7 +86,7 @@ func (f *fixture) summary(t *testing.T, campaign, hours uint32) aggregate.Summar
 	if err != nil {
 		t.Fatal(err)
 	}
-	return summarize(campaign, counts, uniques, people, hours)
+	return summarise(campaign, counts, uniques, people, hours)
 }
 
 func sortedSummary(s aggregate.Summary) aggregate.Summary {

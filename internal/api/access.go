@@ -51,7 +51,11 @@ var access = map[string]RoleList{
 	"add-link":        {RoleSender, RoleMarketer},
 	"list-links":      {RoleSender, RoleMarketer},
 	"mend-link":       {RoleSender, RoleMarketer},
-	"show-report":     {RoleMarketer},
+	"keep-mail":       {RoleSender, RoleMarketer},
+	"show-mail":       {RoleSender, RoleMarketer},
+
+	"show-report":       {RoleMarketer},
+	"compare-campaigns": {RoleMarketer},
 
 	// Addresses come with these.
 	"render-message":  {RoleSender},

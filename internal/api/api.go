@@ -25,6 +25,7 @@ type Campaigns interface {
 	ByName(name string) (campaign.Campaign, bool)
 	NameOf(number uint32) string // "" where it is not known
 	List(after uint32, limit int) []campaign.Campaign
+	Latest(before uint32, limit int) []campaign.Campaign
 	Links(number uint32) []campaign.Link
 	Link(number uint32, link uint16) (campaign.Link, bool)
 }
@@ -52,6 +53,7 @@ type Consent interface {
 type Minter interface {
 	Message(ctx context.Context, campaign string, r mint.Request) (*mint.Message, error)
 	Recipients(ctx context.Context, campaign string, s mint.Stream) (mint.Summary, error)
+	Design(ctx context.Context, campaign string, html []byte) (*mint.Designed, error)
 	Subject(address string) (uint64, error)
 }
 
@@ -69,6 +71,7 @@ type Options struct {
 	Consent   Consent
 	Minter    Minter
 	Counts    aggregate.Reader // what reports are made of
+	Mails     aggregate.Mails  // what they draw on
 	Keys      Authorizer
 	Inactive  *reconfirm.Finder // who is to be asked whether they wish to go on
 	// Receipts is the key that receipts are signed with at the moment. It may be called concurrently.
@@ -94,6 +97,8 @@ func (o *Options) check() error {
 		return errors.New("api: no minter")
 	case o.Counts == nil:
 		return errors.New("api: no counts")
+	case o.Mails == nil:
+		return errors.New("api: no mails")
 	case o.Keys == nil:
 		return errors.New("api: no keys")
 	case o.Inactive == nil:
@@ -132,7 +137,9 @@ func New(o Options) (*API, error) {
 	a.routeLinks()
 	a.routeMint()
 	a.routeConsent()
+	a.routeMail()
 	a.routeReport()
+	a.routeOverview()
 	a.routeReconfirm()
 	a.routeSystem()
 	return a, a.finishDocument()

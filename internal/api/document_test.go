@@ -19,6 +19,7 @@ type everything struct {
 	Consent
 	Minter
 	aggregate.Reader
+	aggregate.Mails
 	Authorizer
 	http.Handler
 }
@@ -27,14 +28,14 @@ func newBare(t *testing.T) *API {
 	t.Helper()
 	e := &everything{}
 	a, err := New(Options{
-		Campaigns: e, Writer: e, Consent: e.Consent, Minter: e.Minter, Counts: e, Keys: e,
+		Campaigns: e, Writer: e, Consent: e.Consent, Minter: e.Minter, Counts: e, Mails: e, Keys: e,
 		NotReady: func() []string { return nil }, Metrics: http.NotFoundHandler(), Version: "1.2.3",
 	})
 	if err == nil || a != nil {
 		t.Fatal("nil interfaces were taken")
 	}
 	a, err = New(Options{
-		Campaigns: e, Writer: e, Consent: anyConsent{e}, Minter: anyMinter{e}, Counts: e, Keys: e, Inactive: &reconfirm.Finder{},
+		Campaigns: e, Writer: e, Consent: anyConsent{e}, Minter: anyMinter{e}, Counts: e, Mails: e, Keys: e, Inactive: &reconfirm.Finder{},
 		NotReady: func() []string { return nil }, Metrics: http.NotFoundHandler(), Version: "1.2.3",
 		Receipts: func() (uint8, func([]byte) []byte) { return 1, nil },
 	})

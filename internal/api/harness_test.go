@@ -85,7 +85,7 @@ func newHouse(t testing.TB) *house {
 	must(t, err)
 	writer := campaign.NewWriter(controlLog, follower, registry)
 	minter, err := mint.New(mint.Options{
-		Ring: h.ring, Consent: table, Campaigns: registry, Links: writer, Population: h.counts, PublicURL: "https://t.example",
+		Ring: h.ring, Consent: table, Campaigns: registry, Links: writer, Population: h.counts, Mails: h.counts, PublicURL: "https://t.example",
 	})
 	must(t, err)
 	_, err = api.EnsureAdminKey(h.dir)
@@ -100,7 +100,7 @@ func newHouse(t testing.TB) *house {
 	h.api, err = api.New(api.Options{
 		Campaigns: registry, Writer: writer, Consent: consents, Minter: minter, Inactive: inactive,
 		Receipts: func() (uint8, func([]byte) []byte) { return h.ring.Keyring().ReceiptSigner() },
-		Counts:   h.counts, Keys: keys, NotReady: func() []string { return h.notReady },
+		Counts:   h.counts, Mails: h.counts, Keys: keys, NotReady: func() []string { return h.notReady },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "mailbeacon_up 1\n") }),
 		Logger:  slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})

@@ -74,10 +74,15 @@ func (a *API) renderMessage(ctx context.Context, in *struct {
 		}
 		out.Kept[string(why)] = n
 	}
-	for _, w := range m.Warnings {
-		out.Warnings = append(out.Warnings, MailWarning{string(w), w.Explain()})
-	}
+	out.Warnings = showWarnings(m.Warnings)
 	return &answer[Mail]{out}, nil
+}
+
+func showWarnings(all []mint.Warning) (shown []MailWarning) {
+	for _, w := range all {
+		shown = append(shown, MailWarning{string(w), w.Explain()})
+	}
+	return shown
 }
 
 // Recipient is a line of the stream that comes in.

@@ -226,6 +226,23 @@ func (r *Registry) List(after uint32, limit int) []Campaign {
 	return list
 }
 
+// Latest returns up to limit campaigns with numbers below before, descending; 0 begins with the highest.
+func (r *Registry) Latest(before uint32, limit int) []Campaign {
+	s := r.state.Load()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	end := len(s.numbers)
+	if before > 0 {
+		end, _ = slices.BinarySearch(s.numbers, before)
+	}
+	list := make([]Campaign, 0, min(max(limit, 0), end))
+	for i := end - 1; i >= 0 && len(list) < limit; i-- {
+		c, _ := s.numbered(s.numbers[i]).view()
+		list = append(list, c)
+	}
+	return list
+}
+
 // Links returns a campaign's links by ascending number; none where the campaign is not known.
 func (r *Registry) Links(campaign uint32) []Link {
 	set := r.state.Load().numbered(campaign).set()

@@ -114,6 +114,19 @@ func TestList(t *testing.T) {
 			t.Errorf("after %d, limit %d: %v, want %v", c.after, c.limit, got, c.want)
 		}
 	}
+	for _, c := range []struct {
+		before uint32
+		limit  int
+		want   []uint32
+	}{{0, 10, []uint32{9, 7, 3, 1}}, {0, 2, []uint32{9, 7}}, {7, 2, []uint32{3, 1}}, {8, 1, []uint32{7}}, {1, 5, nil}, {100, 5, []uint32{9, 7, 3, 1}}, {0, 0, nil}, {0, -1, nil}} {
+		var got []uint32
+		for _, x := range r.Latest(c.before, c.limit) {
+			got = append(got, x.Number)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("before %d, limit %d: %v, want %v", c.before, c.limit, got, c.want)
+		}
+	}
 }
 
 // TestRivals: of two records that claim the same, the first in the log holds.

@@ -136,6 +136,21 @@ func (c *Client) MendLink(ctx context.Context, campaign string, number uint16, l
 	return send[api.Link](ctx, c, http.MethodPut, campaignPath(campaign, "/links/"+strconv.Itoa(int(number))), l)
 }
 
+// KeepMail keeps a campaign's mail as it was designed.
+func (c *Client) KeepMail(ctx context.Context, campaign, html string) (api.KeptMail, error) {
+	return send[api.KeptMail](ctx, c, http.MethodPut, campaignPath(campaign, "/mail"), api.DesignedMail{HTML: html})
+}
+
+// Mail shows a campaign's mail as it was designed.
+func (c *Client) Mail(ctx context.Context, campaign string) (api.DesignedMail, error) {
+	return get[api.DesignedMail](ctx, c, campaignPath(campaign, "/mail"))
+}
+
+// Overview compares the latest campaigns, up to so many.
+func (c *Client) Overview(ctx context.Context, campaigns int, zone string) (api.Overview, error) {
+	return get[api.Overview](ctx, c, fmt.Sprintf("/v1/overview?limit=%d&zone=%s", campaigns, url.QueryEscape(zone)))
+}
+
 // Render makes one person's mail.
 func (c *Client) Render(ctx context.Context, campaign string, m api.MailRequest) (api.Mail, error) {
 	return send[api.Mail](ctx, c, http.MethodPost, campaignPath(campaign, "/messages"), m)

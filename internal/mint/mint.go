@@ -56,6 +56,7 @@ type Options struct {
 	Campaigns  Campaigns
 	Links      Links
 	Population Population
+	Mails      Mails
 	// PublicURL is the scheme and host that the mail carries, without a slash at its end.
 	PublicURL string
 }
@@ -78,6 +79,8 @@ func New(o Options) (*Minter, error) {
 		return nil, errors.New("mint: nothing that registers links")
 	case o.Population == nil:
 		return nil, errors.New("mint: no store of the population")
+	case o.Mails == nil:
+		return nil, errors.New("mint: no store of the campaigns' mails")
 	case o.PublicURL == "":
 		return nil, errors.New("mint: no public URL")
 	}

@@ -17,6 +17,7 @@ import (
 
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/event"
+	"mailbeacon/ingest/storetest"
 	"mailbeacon/internal/campaign"
 	"mailbeacon/internal/consent"
 	"mailbeacon/internal/control"
@@ -72,6 +73,7 @@ type house struct {
 	writer   *campaign.Writer
 	consent  *consent.Writer
 	crowd    *crowd
+	mails    *storetest.Memory
 	number   uint32
 }
 
@@ -79,7 +81,7 @@ func newHouse(t testing.TB, basis consent.Basis) *house {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	log := control.NewMemory()
-	h := &house{log: log, registry: campaign.NewRegistry(), crowd: &crowd{}}
+	h := &house{log: log, registry: campaign.NewRegistry(), crowd: &crowd{}, mails: storetest.NewMemory()}
 	table := consent.NewTable(basis)
 	follower, err := control.OpenFollower(control.FollowerOptions{Log: log, Folders: []control.Folder{h.registry, table}})
 	must(t, err)
@@ -91,7 +93,7 @@ func newHouse(t testing.TB, basis consent.Basis) *house {
 	h.consent = consent.NewWriter(log, follower, table)
 	h.ring = newRing(t)
 	h.Minter, err = mint.New(mint.Options{
-		Ring: h.ring, Consent: table, Campaigns: h.registry, Links: h.writer, Population: h.crowd, PublicURL: publicURL,
+		Ring: h.ring, Consent: table, Campaigns: h.registry, Links: h.writer, Population: h.crowd, Mails: h.mails, PublicURL: publicURL,
 	})
 	must(t, err)
 	c, err := h.writer.Create(ctx, "spring", "Spring")

@@ -1,0 +1,1 @@
+SELECT html FROM mails WHERE campaign = ?1
