@@ -132,8 +132,13 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	files, err := newExport(cfg, state, store, logger)
+	if err != nil {
+		return err
+	}
 	work := newParts(ctx, logger)
 	startWebhook(work, metrics, hook)
+	startExport(work, metrics, files)
 	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
 	work.Go("follow the control log", state.follower.Run)
 	voices.start(work)

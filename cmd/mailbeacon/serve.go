@@ -100,6 +100,10 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	files, err := newExport(cfg, state, events.counts, logger)
+	if err != nil {
+		return err
+	}
 	metrics := newMetrics()
 	edge.measure(metrics)
 	events.measure(metrics)
@@ -122,6 +126,7 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	work.Go("follow the control log", state.follower.Run)
 	work.Go("fold", fold.runner.Run)
 	startWebhook(work, metrics, hook)
+	startExport(work, metrics, files)
 	work.Go("mark the control log", markControl(state, events.counts, logger))
 	work.Serve("the public side", func() error { return edge.serve(public) })
 	work.Serve("the admin side", func() error { return admin.Serve(private) })

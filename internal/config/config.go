@@ -38,6 +38,8 @@ type Config struct {
 	PublicURL      string
 	Webhook        string // URL, empty for none
 	WebhookSecret  string // file
+	ExportFolder   string // empty for none
+	ExportEvery    time.Duration
 	Basis          consent.Basis
 	ClassifyWindow time.Duration
 	CommitInterval time.Duration

@@ -47,7 +47,7 @@ func TestDefaults(t *testing.T) {
 	want := &Config{
 		Data: "mailbeacon-data", Listen: ":8080", Admin: "127.0.0.1:8081", Basis: consent.BasisSubject,
 		ClassifyWindow: 15 * time.Second, CommitInterval: time.Second, HeldBytes: 512 << 20, SegmentBytes: spool.DefaultSegmentBytes,
-		MaxConns: 16384, MaxConnsPerIP: 1024, StopTimeout: 10 * time.Second, LogFormat: LogText, LogLevel: slog.LevelInfo,
+		MaxConns: 16384, MaxConnsPerIP: 1024, StopTimeout: 10 * time.Second, ExportEvery: 24 * time.Hour, LogFormat: LogText, LogLevel: slog.LevelInfo,
 		Topics: "mailbeacon", Partitions: 12, Group: "mailbeacon", Compress: "lz4",
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -81,6 +81,7 @@ func TestEverySettingHasEverySource(t *testing.T) {
 		"stop-timeout": "9s", "log-format": "json", "log-level": "debug",
 		"kafka": "kafka://a", "clickhouse": "clickhouse://a/b", "keyring": write(t, ""), "topics": "other", "partitions": "3", "replicas": "2",
 		"group": "others", "compression": "zstd", "preference-page": t.TempDir(),
+		"export-folder": t.TempDir(), "export-every": "6h",
 		"webhook": "https://mailer.example/hook", "webhook-secret": write(t, ""),
 	}
 	var args, environ, others []string
@@ -186,6 +187,8 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		{"max-conns", "0", "a number from 1 to"},
 		{"preference-page", "/nowhere/page", "can't be read"},
 		{"preference-page", "/dev/null", "is no folder"},
+		{"export-folder", "/nowhere/reports", "can't be read"},
+		{"export-every", "1s", "1m0s to 168h0m0s"},
 		{"webhook", "http://mailer.example/hook", "is not of https"},
 		{"webhook-secret", "/nowhere/secret", "can't be read"},
 		{"max-conns-per-ip", "many", "a number from 1 to"},

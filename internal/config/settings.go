@@ -56,6 +56,12 @@ var settings = []Setting{
 	{"webhook", "URL", "", "where unsubscribes are told to, https (http on this machine only); unset: nowhere", func(s *Config, v string) string {
 		return webhookURL(&s.Webhook, v)
 	}, sends, false},
+	{"export-folder", "DIR", "", "folder that reports are written to, as CSV and JSON; unset: nowhere", func(s *Config, v string) string {
+		return folder(&s.ExportFolder, v)
+	}, sends, false},
+	{"export-every", "DURATION", "24h", "how often reports are written to --export-folder, counted from midnight UTC", func(s *Config, v string) string {
+		return duration(&s.ExportEvery, v, time.Minute, 7*24*time.Hour)
+	}, sends, false},
 	{"webhook-secret", "FILE", "", "what the webhook is signed with: whsec_ and 24 to 64 bytes in base64", func(s *Config, v string) string {
 		return file(&s.WebhookSecret, v)
 	}, sends, false},

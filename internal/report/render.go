@@ -135,7 +135,7 @@ func CSV(w io.Writer, r *Report) error {
 		// The writer keeps the first error for Flush.
 		_ = out.Write([]string{cell(section), cell(name), cell(measure), value})
 	}
-	count := func(n uint64) string { return strconv.FormatUint(n, 10) }
+	count := digits
 	put("section", "name", "measure", "value")
 	put("campaign", r.Campaign, "as_of", r.AsOf.Format(time.RFC3339))
 	put("campaign", r.Campaign, "delivered", count(r.Delivered))
@@ -193,7 +193,7 @@ func rates(put func(section, name, measure, value string), name string, rate, in
 		measure string
 		share   float64
 	}{{"rate_low", rate.Low}, {"rate_high", rate.High}, {"interval_low", interval.Low}, {"interval_high", interval.High}} {
-		put("kind", name, row.measure, strconv.FormatFloat(row.share, 'f', 6, 64))
+		put("kind", name, row.measure, share(row.share))
 	}
 	put("kind", name, "too_few", strconv.FormatBool(tooFew))
 }
