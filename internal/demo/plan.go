@@ -133,6 +133,9 @@ func (p *planner) receive(person int) {
 	if c := &clients[who.client]; opens && c.prefetch != none && p.rnd.Float64() < c.often {
 		add(sent+p.spread(14*time.Minute, 1.1), p.prefetch)
 	}
+	if deciding {
+		sent = who.change.at // they read on, in mail that was made before
+	}
 	if (opens || clicks) && (deciding || p.rnd.Float64() < who.keen*p.m.spec.appeal) {
 		p.readings(sent, add, p.reading(opens, clicks))
 	}
