@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,10 +63,16 @@ demo was made. Ctrl-C while the folder is filled leaves one that can be removed.
 		}
 		ctx, release := untilTold(cmd.Context(), cmd.ErrOrStderr())
 		defer release()
+		public, private, err := listen(ctx, cfg) // a port that is taken is told of now, not after the season
+		if err != nil {
+			return err
+		}
+		closeQuietly(public, private)
 		season := demo.New(demo.Options{Seed: seed, Until: time.Now()})
 		if err := fillDemo(ctx, c, cfg, season); err != nil {
 			return abandoned(ctx, cfg.Data, err)
 		}
+		fmt.Fprint(c.stdout, whereToLook(programName(), cfg.Data))
 		return serve(ctx, c, cfg)
 	}
 	return cmd
@@ -92,6 +99,16 @@ func abandoned(ctx context.Context, data string, err error) error {
 		err = errors.New("stopped before the season was over")
 	}
 	return fmt.Errorf("demo: %w. The folder %s is not a whole demo: remove it (rm -r %s) and start again", err, data, shellWord(data))
+}
+
+// whereToLook are commands that show what a demo is made to show.
+func whereToLook(program, data string) string {
+	return strings.ReplaceAll(`In another terminal:
+  MB campaign list
+  MB report weekly-213          # the newest
+  MB report founders-circle     # too few to say much
+  MB report members-notice      # of which dates alone are kept
+`, "MB", "MAILBEACON_DATA="+shellWord(data)+" "+program)
 }
 
 // fillDemo is the life of a server on loopback for which a season happens.

@@ -179,12 +179,14 @@ func (p *planner) awake(at int64) int64 {
 }
 
 // happen gives each visit a slot of its own, in their order, and drops what the season does not see: what is later than
-// its end, and what somebody whose mind changes does before that.
+// its end, and all that comes before somebody's mind changes.
 func (p *planner) happen(person int, visits []visit) {
 	slices.SortStableFunc(visits, func(a, b visit) int { return cmp.Compare(a.at, b.at) })
 	begin := int64(0)
 	if c := p.s.People[person].change; c != nil {
-		begin = c.at
+		if begin = c.at; begin == 0 {
+			return // it is still to come
+		}
 	}
 	last := int64(0)
 	for _, v := range visits {
