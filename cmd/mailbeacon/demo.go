@@ -116,7 +116,7 @@ func fillDemo(ctx context.Context, c *cli, cfg *config.Config, season *demo.Seas
 	began := time.Now()
 	own := *cfg
 	own.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
-	own.CommitInterval = 250 * time.Millisecond
+	own.MaxConns, own.CommitInterval = 1<<10, 250*time.Millisecond
 	logger := slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: max(cfg.LogLevel, slog.LevelWarn)}))
 
 	dir, err := datadir.Open(own.Data)
@@ -151,15 +151,7 @@ func fillDemo(ctx context.Context, c *cli, cfg *config.Config, season *demo.Seas
 	if err != nil {
 		return err
 	}
-	clock := &demo.Clock{}
-	target := demo.Target{
-		Campaigns: state.campaignWriter.At(clock.Now), Consent: state.consentWriter.As("key:signup"), Clock: clock,
-		Edge: public.Addr().String(), PublicURL: config.LocalURL(public.Addr()),
-	}
-	target.Minter, err = mint.New(mint.Options{
-		Ring: keys.ring, Consent: state.consent, Campaigns: state.campaigns, Links: state.campaignWriter,
-		Population: events.counts, PublicURL: target.PublicURL,
-	})
+	target, err := demoTarget(keys, state, events, public.Addr())
 	if err != nil {
 		return err
 	}
@@ -181,6 +173,19 @@ func fillDemo(ctx context.Context, c *cli, cfg *config.Config, season *demo.Seas
 			len(season.Mailings), len(season.People), len(season.Acts), time.Since(began).Round(100*time.Millisecond))
 	}
 	return err
+}
+
+// demoTarget is what a season happens to: the parts of a server with its edge at an address.
+func demoTarget(keys *keys, state *state, events *events, edge net.Addr) (demo.Target, error) {
+	clock, url := &demo.Clock{}, config.LocalURL(edge)
+	minter, err := mint.New(mint.Options{
+		Ring: keys.ring, Consent: state.consent, Campaigns: state.campaigns, Links: state.campaignWriter,
+		Population: events.counts, PublicURL: url,
+	})
+	return demo.Target{
+		Campaigns: state.campaignWriter.At(clock.Now), Minter: minter, Consent: state.consentWriter.As("key:signup"),
+		Clock: clock, Edge: edge.String(), PublicURL: url,
+	}, err
 }
 
 // fillFrom fills with a bar, which is drawn so often that it moves.

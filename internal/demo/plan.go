@@ -17,8 +17,8 @@ import (
 // be in the fold together is a matter of seconds.
 const (
 	slot = int64(5 * time.Minute / time.Millisecond)
-	// togetherBefore is how far into a slot scanners and decisions come, calmFrom and calmUntil when others begin. The
-	// difference is more than the classification window.
+	// togetherBefore is how far into a slot scanners and decisions begin, calmFrom and calmUntil when others do. What lies
+	// between is more than the classification window: the ones are waited for before the others.
 	togetherBefore = 4_000
 	calmFrom       = 20_000
 	calmUntil      = 180_000
@@ -284,7 +284,7 @@ func (p *planner) decide(person int, at int64) {
 	if who.change.form != leaving {
 		p.act(Act{At: at, Person: person, Do: Look, Together: true, agent: agent})
 	}
-	p.act(Act{At: at + 6_000, Person: person, Do: Decide, Together: true, agent: agent, form: who.change.form})
+	p.act(Act{At: at + 900, Person: person, Do: Decide, Together: true, agent: agent, form: who.change.form})
 }
 
 // scan is a visit of what stands before a person's mailbox.

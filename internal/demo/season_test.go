@@ -102,6 +102,7 @@ func TestVisitsKeepApart(t *testing.T) {
 	s := New(Options{Seed: 9, Until: until, Scale: 0.3})
 	type message struct{ mailing, person int }
 	last := map[message]int64{}
+	first := never // of those that Fill waits for
 	for n, i := range s.order {
 		a := &s.Acts[i]
 		if n > 0 && a.At < s.Acts[s.order[n-1]].At {
@@ -117,9 +118,16 @@ func TestVisitsKeepApart(t *testing.T) {
 		if c := s.People[a.Person].change; c != nil && a.At < c.at {
 			t.Fatalf("person %d does something before the change", a.Person)
 		}
-		within := a.At % slot
-		if a.Together && within+window > calmFrom+window-1 || !a.Together && within < calmFrom || within+window > slot {
-			t.Fatalf("an act (together: %v) is %d ms into its slot", a.Together, within)
+		if a.At-window >= first {
+			first = never
+		}
+		if a.Together {
+			first = min(first, a.At)
+		} else if first != never {
+			t.Fatalf("an act %d ms into its slot does not wait for one that is %d ms into it", a.At%slot, first%slot)
+		}
+		if a.At%slot+window > slot {
+			t.Fatalf("an act is %d ms into its slot, near the next", a.At%slot)
 		}
 		of := message{a.Mailing, a.Person}
 		if before, ok := last[of]; ok && a.At-before < window && a.At/slot != before/slot {
