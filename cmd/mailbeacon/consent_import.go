@@ -10,7 +10,6 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -79,7 +78,7 @@ func (c *cli) importConsent(ctx context.Context, r *remote, cl *client.Client, i
 		Error string `json:"error"`
 	}
 	refused := []refusal{}
-	bar := newBar(c.stderr, size)
+	bar := newBar(c.stderr, size, "rows")
 	sum, err := cl.ImportConsent(ctx, whole, csv, func(line api.Imported) {
 		switch {
 		case line.Error == "":
@@ -134,47 +133,4 @@ func isCSV(in io.Reader) (csv bool, whole io.Reader, err error) {
 	}
 	start = bytes.TrimSpace(bytes.TrimPrefix(start, []byte("\ufeff")))
 	return len(start) > 0 && start[0] != '{', b, nil
-}
-
-// bar shows on a terminal how far something is; elsewhere it shows nothing.
-type bar struct {
-	out   io.Writer // nil: nowhere
-	size  int64     // 0: not known
-	began time.Time
-	drawn bool
-}
-
-const barWidth = 30
-
-func newBar(out io.Writer, size int64) *bar {
-	b := &bar{size: size, began: time.Now()}
-	if f, ok := out.(*os.File); ok {
-		if st, err := f.Stat(); err == nil && st.Mode()&os.ModeCharDevice != 0 {
-			b.out = out
-		}
-	}
-	return b
-}
-
-func (b *bar) draw(read int64, rows uint64) {
-	if b.out == nil {
-		return
-	}
-	b.drawn = true
-	rate := float64(rows) / max(time.Since(b.began).Seconds(), 0.001)
-	if b.size <= 0 {
-		fmt.Fprintf(b.out, "\r\x1b[K%d rows, %.0f/s", rows, rate)
-		return
-	}
-	share := min(float64(read)/float64(b.size), 1)
-	full := int(share * barWidth)
-	fmt.Fprintf(b.out, "\r\x1b[K[%s%s] %3.0f %%  %d rows, %.0f/s", strings.Repeat("=", full), strings.Repeat(" ", barWidth-full), share*100, rows, rate)
-}
-
-// clear takes the bar away, for a line or the end.
-func (b *bar) clear() {
-	if b.drawn {
-		fmt.Fprint(b.out, "\r\x1b[K")
-		b.drawn = false
-	}
 }

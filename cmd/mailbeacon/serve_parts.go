@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"net/netip"
 	"os"
 	"time"
 
@@ -250,6 +251,11 @@ func receiptsOf(ring *token.Ring) func() (uint8, func([]byte) []byte) {
 }
 
 func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool, logger *slog.Logger) (*publicSide, error) {
+	return newEdgeAt(nil, cfg, ring, state, sp, logger)
+}
+
+// newEdgeAt is newEdge for requests that happen when a clock says, nil: when they come.
+func newEdgeAt(clock func(from netip.Addr) time.Time, cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool, logger *slog.Logger) (*publicSide, error) {
 	classifier, err := newClassifier(cfg)
 	if err != nil {
 		return nil, err
@@ -260,7 +266,7 @@ func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool
 	}
 	p := &publicSide{}
 	p.intake, err = intake.New(intake.Options{
-		Tokens: ring, Consent: state.consent, Campaigns: state.campaigns, Classifier: classifier, Spool: sp, Proxies: proxies,
+		Tokens: ring, Consent: state.consent, Campaigns: state.campaigns, Classifier: classifier, Spool: sp, Proxies: proxies, Clock: clock,
 	})
 	if err != nil {
 		return nil, err

@@ -30,11 +30,13 @@ func TestNumbersOutliveARestoredLog(t *testing.T) {
 	now := numbersBegin.Add(1000 * time.Minute)
 	create := func(log control.Log, name string) uint32 {
 		r := NewRegistry()
-		w := NewWriter(log, controltest.Follow(t, log, r), r)
-		w.now = func() time.Time { return now }
+		w := NewWriter(log, controltest.Follow(t, log, r), r).At(func() time.Time { return now })
 		c, err := w.Create(t.Context(), name, "")
 		if err != nil {
 			t.Fatal(err)
+		}
+		if !c.Created.Equal(now) {
+			t.Errorf("created %v, want %v", c.Created, now)
 		}
 		return c.Number
 	}

@@ -46,6 +46,13 @@ func NewWriter(log control.Log, follower *control.Follower, registry *Registry) 
 	return &Writer{log: log, follower: follower, registry: registry, turn: make(chan struct{}, 1), now: time.Now}
 }
 
+// At returns a writer that makes campaigns at the times that now says, in turns with w. now may be called concurrently.
+func (w *Writer) At(now func() time.Time) *Writer {
+	next := *w
+	next.now = now
+	return &next
+}
+
 // take waits for the turn; done gives it back and must be called if err is nil.
 func (w *Writer) take(ctx context.Context) (_ context.Context, done func(), err error) {
 	ctx, cancel := context.WithTimeout(ctx, writePatience)

@@ -5,6 +5,7 @@ package intake
 
 import (
 	"errors"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -49,7 +50,7 @@ type Classifier interface {
 	Signals(r classify.Request) (event.Signals, event.Client)
 }
 
-// Options are what an Intake is made of. All but Proxies are needed.
+// Options are what an Intake is made of. All but Proxies and Clock are needed.
 type Options struct {
 	Tokens     Tokens
 	Consent    Consent
@@ -57,6 +58,9 @@ type Options struct {
 	Classifier Classifier
 	Spool      Spool
 	Proxies    Proxies
+	// Clock says when a request from an address happened, for who replays what happened at other times. It may be
+	// called concurrently. nil: when it was read.
+	Clock func(from netip.Addr) time.Time
 }
 
 // Intake records what happened. All methods may be called concurrently; none allocates.
@@ -171,6 +175,9 @@ func (in *Intake) record(v visit, kind event.Kind, claims token.Claims, more eve
 		reason = event.GPC
 	}
 	signals, client := in.o.Classifier.Signals(v.request)
+	if in.o.Clock != nil {
+		v.at = in.o.Clock(v.request.IP)
+	}
 
 	ev := in.events.Get().(*event.Event)
 	*ev = event.Event{

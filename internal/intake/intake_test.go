@@ -3,11 +3,13 @@ package intake
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"mailbeacon/ingest/event"
 	"mailbeacon/internal/classify"
+	"mailbeacon/internal/plain"
 	"mailbeacon/internal/token"
 )
 
@@ -159,6 +161,34 @@ func TestObserve(t *testing.T) {
 				t.Errorf("classified with address %v", cl.addr)
 			}
 		})
+	}
+}
+
+// TestClock has the events of a replay happen when its clock says, by the address that they are from; what is not
+// counted keeps the hour of that.
+func TestClock(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 3, 1, 10, 20, 30, 0, time.UTC)
+	var asked []netip.Addr
+	sp := &spool{}
+	in, err := New(Options{Tokens: tokens{}, Consent: choices{}, Campaigns: datesOf(0), Classifier: &classify.Edge{}, Spool: sp,
+		Clock: func(from netip.Addr) time.Time { asked = append(asked, from); return at }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := netip.MustParseAddr("192.0.2.1")
+	in.Observe(from("192.0.2.1", "Accept", "*/*"), event.Open, []byte("x"))
+	in.ObservePlain(&plain.Request{Peer: home, Time: time.Now()}, []byte("x"))
+	in.Observe(from("192.0.2.1", "Accept", "*/*"), event.Open, []byte("r"))
+	if want := []netip.Addr{home, home, home}; !slices.Equal(asked, want) {
+		t.Errorf("the clock was asked for %v, want %v", asked, want)
+	}
+	var got []int64
+	for _, ev := range sp.events {
+		got = append(got, ev.Time)
+	}
+	if want := []int64{at.UnixMilli(), at.UnixMilli(), at.Truncate(time.Hour).UnixMilli()}; !slices.Equal(got, want) {
+		t.Errorf("the events happened at %v, want %v", got, want)
 	}
 }
 

@@ -132,7 +132,7 @@ func TestTopLevel(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Whoever tries things out leaves mails and data here.
-	tried := []string{".html", ".eml", ".ndjson", ".csv", ".json", "-data"}
+	tried := []string{".html", ".eml", ".ndjson", ".csv", ".json", "-data", "-demo"}
 	for _, e := range entries {
 		name := e.Name()
 		if !strings.HasPrefix(name, ".") && !slices.Contains(may, name) &&
