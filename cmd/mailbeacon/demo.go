@@ -180,7 +180,7 @@ func demoTarget(keys *keys, state *state, events *events, edge net.Addr) (demo.T
 	clock, url := &demo.Clock{}, config.LocalURL(edge)
 	minter, err := mint.New(mint.Options{
 		Ring: keys.ring, Consent: state.consent, Campaigns: state.campaigns, Links: state.campaignWriter,
-		Population: events.counts, PublicURL: url,
+		Population: events.counts, Mails: events.counts, PublicURL: url,
 	})
 	return demo.Target{
 		Campaigns: state.campaignWriter.At(clock.Now), Minter: minter, Consent: state.consentWriter.As("key:signup"),

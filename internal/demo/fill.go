@@ -30,6 +30,7 @@ type Campaigns interface {
 type Minter interface {
 	Recipients(ctx context.Context, name string, s mint.Stream) (mint.Summary, error)
 	Subject(address string) (uint64, error)
+	Design(ctx context.Context, name string, html []byte) (*mint.Designed, error)
 }
 
 // Consent records what people said; see consent.Writer.
@@ -171,6 +172,13 @@ func (f *filling) send(ctx context.Context, number int) error {
 	}
 	links, err := f.t.Campaigns.AddLinks(ctx, m.Name, m.Links)
 	if err != nil {
+		return err
+	}
+	html, err := m.design()
+	if err != nil {
+		return err
+	}
+	if _, err := f.t.Minter.Design(ctx, m.Name, html); err != nil {
 		return err
 	}
 	f.t.Clock.ms.Store(m.Sent.UnixMilli())
