@@ -14,7 +14,8 @@ func newCompareCommand(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "compare",
 		Short: "Compare campaigns: which mails people found more interesting, as far as that can be told",
-		Long: `Compare campaigns by the rate of opens or of clicks. Places are ranges: where the intervals of two campaigns overlap nothing
+		Long: `Compare campaigns by the rate of opens or of clicks. A campaign stands above another where both the people who certainly read and
+all who may have are more, and by more than chance (95 % intervals). Places are ranges: where that is not so nothing
 tells which of them met more interest, and both have the same places. Campaigns with too few mails have none.`,
 		Example: "  mailbeacon compare\n  mailbeacon compare --by clicks --latest 20\n  mailbeacon compare --json --zone Europe/Berlin",
 		Args:    cobra.NoArgs,

@@ -20,13 +20,13 @@ type Overview struct {
 	Trend     []report.Month `json:"trend" nullable:"false" doc:"these campaigns by the month in which they were created"`
 }
 
-// Place is where a campaign stands among the others: a range, since where the intervals of two overlap nothing tells which met
+// Place is where a campaign stands among the others: a range, since of two campaigns nothing may tell which met
 // more interest.
 type Place struct {
 	Campaign string      `json:"campaign"`
 	Best     int         `json:"best" doc:"the highest place that it may have"`
 	Worst    int         `json:"worst" doc:"the lowest"`
-	Tied     bool        `json:"tied" doc:"its interval overlaps with that of the one before or after it in the list"`
+	Tied     bool        `json:"tied" doc:"nothing tells it from the one before or after it in the list"`
 	Rate     report.Rate `json:"rate"`
 	Interval report.Rate `json:"interval" doc:"95 % interval (Wilson) around the rate's range"`
 }

@@ -94,49 +94,55 @@ func (l *Line) Of(k event.Kind) *Measure {
 	return &l.Opens
 }
 
-// Ranked is a campaign's place among others by the interest that it met. Places are ranges: where two overlap, nothing
-// tells which of the two campaigns met more.
+// Ranked is a campaign's place among others by the interest that it met. Places are ranges: where nothing tells which of two
+// campaigns met more, both have the same.
 type Ranked struct {
 	Line
-	Best  int `json:"best" doc:"the highest place that it may have: behind those alone whose whole interval lies above its own"`
+	Best  int `json:"best" doc:"the highest place that it may have: behind those alone that certainly met more"`
 	Worst int `json:"worst" doc:"the lowest"`
-	// Tied: it shares its range with a neighbour in the list.
-	Tied bool `json:"tied" doc:"its interval overlaps with that of the campaign before or after it in the list"`
+	// Tied: nothing tells it from a neighbour in the list.
+	Tied bool `json:"tied" doc:"nothing tells it from the campaign before or after it in the list"`
 }
 
-// Rank orders campaigns by the rate of a kind of event, by the middle of its interval, the highest first. Those that have
+// standing is what campaigns are compared by. What proxies and unknown clients hide is hidden of all campaigns alike, so the
+// share of people who certainly read is compared with the same share of others, and that of all who may have with theirs.
+type standing struct{ certain, possible Rate }
+
+// above says whether one met more by either count, and by more than chance.
+func (s *standing) above(o *standing) bool {
+	return s.certain.Low > o.certain.High && s.possible.Low > o.possible.High
+}
+
+// Rank orders campaigns by the rate of a kind of event, by the middle of its range, the highest first. One stands above another
+// where its 95 % intervals (Wilson) of certain and of possible people both lie above the other's; all else is a tie. Those that have
 // too few mails for a rate, or none, have no place, and are left out.
 func Rank(lines []Line, k event.Kind) []Ranked {
 	var all []Ranked
 	for i := range lines {
-		if m := lines[i].Of(k); m.Interval != nil && !m.TooFew {
+		if m := lines[i].Of(k); m.Rate != nil && !m.TooFew {
 			all = append(all, Ranked{Line: lines[i]})
 		}
 	}
-	middle := func(r *Ranked) float64 { in := r.Of(k).Interval; return in.Low + in.High }
+	middle := func(r *Ranked) float64 { rate := r.Of(k).Rate; return rate.Low + rate.High }
 	slices.SortStableFunc(all, func(a, b Ranked) int {
 		return cmp.Or(cmp.Compare(middle(&b), middle(&a)), cmp.Compare(a.Campaign, b.Campaign))
 	})
-	lows, highs := make([]float64, len(all)), make([]float64, len(all))
+	at := make([]standing, len(all))
 	for i := range all {
-		in := all[i].Of(k).Interval
-		lows[i], highs[i] = in.Low, in.High
+		m := all[i].Of(k)
+		at[i] = standing{Wilson(m.Certain, m.Trackable), Wilson(m.Unique, m.Trackable)}
 	}
-	slices.Sort(lows)
-	slices.Sort(highs)
 	for i := range all {
-		in := all[i].Of(k).Interval
-		above, _ := slices.BinarySearchFunc(lows, in.High, func(low, high float64) int { // the first low above high
-			if low > high {
-				return 1
+		all[i].Best, all[i].Worst = 1, len(all)
+		for j := range all {
+			switch {
+			case at[j].above(&at[i]):
+				all[i].Best++
+			case at[i].above(&at[j]):
+				all[i].Worst--
 			}
-			return -1
-		})
-		below, _ := slices.BinarySearch(highs, in.Low)
-		all[i].Best, all[i].Worst = 1+len(all)-above, len(all)-below
-	}
-	for i := 1; i < len(all); i++ {
-		if before, after := all[i-1].Of(k).Interval, all[i].Of(k).Interval; before.Low <= after.High && after.Low <= before.High {
+		}
+		if i > 0 && !at[i-1].above(&at[i]) {
 			all[i-1].Tied, all[i].Tied = true, true
 		}
 	}

@@ -121,28 +121,53 @@ func TestRank(t *testing.T) {
 	}
 }
 
-// TestRankIsARange: a campaign's place is behind those whose interval lies above its own, and before those whose lies below.
+// TestRankByBothCounts: a range that proxies widen is no tie where both of its ends lie apart; where one does not, it is.
+func TestRankByBothCounts(t *testing.T) {
+	t.Parallel()
+	line := func(name string, certain, unique uint64) Line {
+		l := Line{Campaign: name, Opens: Measure{Certain: certain, Unique: unique}}
+		l.Opens.rate(10_000)
+		return l
+	}
+	for _, c := range []struct {
+		name  string
+		other Line
+		tied  bool
+	}{
+		{"more by either count, though the ranges overlap", line("other", 2000, 4500), false},
+		{"more by one alone", line("other", 1010, 4500), true},
+		{"more by the other alone", line("other", 2000, 3010), true},
+		{"more by one, fewer by the other", line("other", 2000, 2500), true},
+	} {
+		got := Rank([]Line{line("one", 1000, 3000), c.other}, event.Open)
+		if len(got) != 2 || got[0].Tied != c.tied || got[1].Tied != c.tied || (got[0].Worst == 1) == c.tied {
+			t.Errorf("%s: %+v", c.name, got)
+		}
+	}
+}
+
+// TestRankIsARange: every order in which each campaign stands behind those that certainly met more gives it a place in its range, and
+// the list is one of them.
 func TestRankIsARange(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		var lines []Line
 		for i := range rapid.IntRange(0, 30).Draw(t, "campaigns") {
 			of := rapid.Uint64Range(Few, 3000).Draw(t, "of")
-			lines = append(lines, measuredLine(fmt.Sprint(i), rapid.Uint64Range(0, of).Draw(t, "opened"), of))
+			unique := rapid.Uint64Range(0, of).Draw(t, "opened")
+			l := Line{Campaign: fmt.Sprint(i), Opens: Measure{Unique: unique, Certain: rapid.Uint64Range(0, unique).Draw(t, "certain")}}
+			l.Opens.rate(of)
+			lines = append(lines, l)
 		}
 		all := Rank(lines, event.Open)
 		for i, r := range all {
-			best, worst := 1, len(all)
-			for _, o := range all {
-				if o.Opens.Interval.Low > r.Opens.Interval.High {
-					best++
-				}
-				if o.Opens.Interval.High < r.Opens.Interval.Low {
-					worst--
-				}
+			if i+1 < r.Best || i+1 > r.Worst {
+				t.Fatalf("%s at %d of %d to %d", r.Campaign, i+1, r.Best, r.Worst)
 			}
-			if r.Best != best || r.Worst != worst || i+1 < best || i+1 > worst {
-				t.Fatalf("%s at %d: %d to %d, want %d to %d", r.Campaign, i+1, r.Best, r.Worst, best, worst)
+			for _, o := range all[i+1:] {
+				if r.Worst < o.Best && (r.Opens.Rate.Low < o.Opens.Rate.Low || r.Opens.Rate.High < o.Opens.Rate.High) {
+					t.Fatalf("%+v above %+v", r, o)
+				}
 			}
 		}
 	})
