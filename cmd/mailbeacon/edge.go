@@ -193,7 +193,7 @@ func (s *shipping) open(ctx context.Context) (*kafka.Shipper, error) {
 	}
 	return kafka.NewShipper(kafka.ShipperOptions{
 		Client: s.brokers, Topic: topic, Spool: kafka.OfSpool(s.spool), Cursor: s.dir.Path(cursorFile),
-		Consent: s.state.consent, Fresh: s.mayShip, Late: s.late.Reason,
+		Consent: s.state.consent, Campaigns: s.state.campaigns, Fresh: s.mayShip, Late: s.late.Reason,
 		Compression: kafka.Compression(s.cfg.Compress), StopTimeout: s.cfg.StopTimeout, Logger: s.logger,
 	})
 }

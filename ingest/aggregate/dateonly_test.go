@@ -144,7 +144,7 @@ func TestScannersSetNoDate(t *testing.T) {
 					}
 					at := ev.Time
 					if tell(!mode.after); knew {
-						Recheck(chosen, &ev)
+						f.rule.Recheck(&ev)
 					}
 					add(1+uint64(i)%edges, ev)
 					ev.Time = at

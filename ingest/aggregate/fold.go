@@ -8,6 +8,7 @@ import (
 
 	"mailbeacon/ingest/event"
 	"mailbeacon/internal/classify"
+	"mailbeacon/internal/kept"
 )
 
 // Batch is a run of events as one edge numbered them, at consecutive positions of a partition.
@@ -23,14 +24,6 @@ type Batch struct {
 	Events []event.Event
 	// Lost is how many events before Offset can't be read any more.
 	Lost uint64
-}
-
-// Consent is the second look at who may be counted. It may be called concurrently with its updates.
-type Consent interface {
-	// Verdict is event.Counted, or why the event may not be counted.
-	Verdict(kind event.Kind, subject uint64) event.Reason
-	// Attributed says whether what counts, or its date, may be kept with the person.
-	Attributed(kind event.Kind, subject uint64) bool
 }
 
 const (
@@ -60,7 +53,7 @@ func (r *Room) Held() int64 { return r.held.Load() }
 // FoldOptions are what a Fold is made of. Consent and Campaigns are needed.
 type FoldOptions struct {
 	Partition uint32
-	Consent   Consent
+	Consent   kept.Consent
 	Campaigns Campaigns
 	// Window is the classification window; DefaultWindow if 0.
 	Window time.Duration
@@ -124,6 +117,7 @@ func (o *FoldOptions) complete() error {
 // came back with events from before), and a repetition whose original lies before Context.
 type Fold struct {
 	o      FoldOptions
+	rule   kept.Rule
 	span   int64 // the window in milliseconds
 	w      *window
 	hasher *Hasher
@@ -182,6 +176,7 @@ func NewFold(p Progress, o FoldOptions) (*Fold, error) {
 	}
 	f := &Fold{
 		o:         o,
+		rule:      kept.Rule{Consent: o.Consent, Campaigns: o.Campaigns},
 		span:      o.Window.Milliseconds(),
 		w:         newWindow(),
 		hasher:    NewHasher(o.Campaigns.HashKey, 0),

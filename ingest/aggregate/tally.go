@@ -156,10 +156,7 @@ func (f *Fold) count(ev *event.Event, class classify.Class) {
 	reason := ev.Reason
 	var hash uint64
 	if reason == event.Counted {
-		reason = f.o.Consent.Verdict(ev.Kind, ev.Subject)
-	}
-	if reason == event.Counted && f.o.Campaigns.DateOnly(ev.Campaign) {
-		reason = event.DateOnly
+		reason = f.rule.Verdict(ev.Kind, ev.Subject, ev.Campaign)
 	}
 	if reason == event.Counted {
 		var known bool
@@ -174,7 +171,7 @@ func (f *Fold) count(ev *event.Event, class classify.Class) {
 			cell.Hour -= cell.Hour % 24
 		}
 		f.tally.add(cell)
-		if dated && active(class) && datable(f.o.Consent, ev) {
+		if dated && active(class) && f.rule.Datable(ev) {
 			f.tally.seen(ev.Subject, uint32(ev.Time/dayMillis))
 		}
 		return

@@ -10,8 +10,8 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 
-	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/event"
+	"mailbeacon/internal/kept"
 )
 
 // lane is the way to one partition: one record is under way at a time.
@@ -71,7 +71,7 @@ func (l *lane) await(ctx context.Context) error {
 	}
 }
 
-// encode makes the record's frame, by what is known of consent now: another try may be much later.
+// encode makes the record's frame, by what is known of consent and campaigns now: another try may be much later.
 func (l *lane) encode() {
 	if need := event.FrameHeaderSize + len(l.events)*event.Size; cap(l.frame) < need {
 		l.frame = make([]byte, need, need+need/2)
@@ -80,9 +80,9 @@ func (l *lane) encode() {
 	}
 	for i := range l.events {
 		ev := l.events[i] // a copy: the original says which partition it is of
-		aggregate.Recheck(l.o.Consent, &ev)
+		l.rule.Recheck(&ev)
 		if l.o.Late != nil {
-			aggregate.Withhold(&ev, l.o.Late(ev.Kind, ev.Subject, l.numbers[i]))
+			kept.Withhold(&ev, l.o.Late(ev.Kind, ev.Subject, l.numbers[i]))
 		}
 		ev.Put(l.frame[event.FrameHeaderSize+i*event.Size:])
 	}

@@ -285,6 +285,58 @@ func TestOnlyDatesLeave(t *testing.T) {
 	r.expectReason(dates)
 }
 
+// TestOnlyDatesOfACampaignLeave: of a campaign that keeps dates alone, and that the edge learned of while its events waited, no
+// time, link, client or signal goes over the wire; of others all does.
+func TestOnlyDatesOfACampaignLeave(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, shared(t), 2)
+	var dates atomic.Uint32
+	r.campaigns = datesOf{of: &dates}
+	r.fresh.Store(false)
+	s, stop := r.ship()
+	r.append(1000)
+	at := time.Now().UnixMilli()
+	click := event.Event{Time: at, Subject: 7, Campaign: 2, Link: 3, Kind: event.Click, Client: event.Gmail, Signals: event.DataCentre}
+	for range 10 {
+		must(t, r.spool.Append(&click))
+		r.acked[1].Add(1)
+	}
+	eventually(t, "the gate holds a record back", func() bool { return s.Stats().Held > 0 })
+	dates.Store(2)
+	r.fresh.Store(true)
+	r.awaitShipped(s)
+	must(t, stop())
+	var whole, dated, ofNobody int
+	for _, ev := range r.shipped() {
+		switch {
+		case ev.Check() != nil, (ev.Campaign == 2) != (ev.Reason == event.DateOnly):
+			t.Fatalf("%+v left; %v", ev, ev.Check())
+		case ev.Reason == event.Counted:
+			whole++
+		case ev.Link != 0 || ev.Client != 0 || ev.Signals != 0 || ev.Time%3_600_000 != 0 || ev.Subject != 0 && ev.Time%86_400_000 != 0:
+			t.Fatalf("%+v of a campaign of dates left", ev)
+		case ev.Subject != 0:
+			dated++
+		default:
+			ofNobody++
+		}
+	}
+	if whole != 800 || dated < 150 || dated+ofNobody != 210 {
+		t.Errorf("%d left whole, %d with the day, %d without a person", whole, dated, ofNobody)
+	}
+	r.fold()
+	r.awaitFolded()
+	r.check()
+}
+
+// datesOf has dates alone of the campaign that it names.
+type datesOf struct {
+	anyCampaign
+	of *atomic.Uint32
+}
+
+func (d datesOf) DateOnly(campaign uint32) bool { return campaign == d.of.Load() }
+
 // oneReason is one verdict for everybody, who may be named as far as it goes.
 type oneReason struct{ reason *atomic.Int32 }
 

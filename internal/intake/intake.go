@@ -12,6 +12,7 @@ import (
 
 	"mailbeacon/ingest/event"
 	"mailbeacon/internal/classify"
+	"mailbeacon/internal/kept"
 	"mailbeacon/internal/plain"
 	"mailbeacon/internal/token"
 )
@@ -20,21 +21,6 @@ import (
 // the caller's again when it returns. Its errors are token.ErrMalformed or token.ErrForged.
 type Tokens interface {
 	Open(kind token.Kind, text []byte) (token.Claims, error)
-}
-
-// Consent is the one rule of who may be counted. Its methods may be called concurrently and do not
-// allocate.
-type Consent interface {
-	// Verdict says whether what a person did may be counted: event.Counted, or why not.
-	Verdict(kind event.Kind, subject uint64) event.Reason
-	// Attributed says whether what counts, or its date, may be kept with the person.
-	Attributed(kind event.Kind, subject uint64) bool
-}
-
-// Campaigns says of which campaigns nothing but dates of activity is kept. It may be called concurrently and does not
-// allocate.
-type Campaigns interface {
-	DateOnly(campaign uint32) bool
 }
 
 // Spool makes events durable. Append returns nil once ev is on disk, and an error if it never will
@@ -52,8 +38,8 @@ type Classifier interface {
 // Options are what an Intake is made of. All but Proxies are needed.
 type Options struct {
 	Tokens     Tokens
-	Consent    Consent
-	Campaigns  Campaigns
+	Consent    kept.Consent
+	Campaigns  kept.Campaigns
 	Classifier Classifier
 	Spool      Spool
 	Proxies    Proxies
@@ -62,6 +48,7 @@ type Options struct {
 // Intake records what happened. All methods may be called concurrently; none allocates.
 type Intake struct {
 	o      Options
+	rule   kept.Rule
 	counts tally
 	events sync.Pool
 }
@@ -80,7 +67,7 @@ func New(o Options) (*Intake, error) {
 	case o.Spool == nil:
 		return nil, errors.New("intake: no spool")
 	}
-	return &Intake{o: o, events: sync.Pool{New: func() any { return new(event.Event) }}}, nil
+	return &Intake{o: o, rule: kept.Rule{Consent: o.Consent, Campaigns: o.Campaigns}, events: sync.Pool{New: func() any { return new(event.Event) }}}, nil
 }
 
 // Observe authenticates a beacon's token and records what happened under it, Open or Probe.
@@ -160,10 +147,7 @@ type visit struct {
 }
 
 func (in *Intake) record(v visit, kind event.Kind, claims token.Claims, more event.Signals) {
-	reason := in.o.Consent.Verdict(kind, claims.Subject)
-	if reason == event.Counted && in.o.Campaigns.DateOnly(claims.Campaign) {
-		reason = event.DateOnly
-	}
+	reason := in.rule.Verdict(kind, claims.Subject, claims.Campaign)
 	if !in.o.Consent.Attributed(kind, claims.Subject) {
 		claims.Subject = 0
 	}
