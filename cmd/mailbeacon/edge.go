@@ -87,7 +87,7 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 
-	edge, err := newEdge(cfg, ring, state, events, logger)
+	edge, err := newEdge(cfg, ring, state, events, ship.mayShip, logger)
 	if err != nil {
 		return err
 	}

@@ -249,7 +249,9 @@ func receiptsOf(ring *token.Ring) func() (uint8, func([]byte) []byte) {
 	return func() (uint8, func([]byte) []byte) { return ring.Keyring().ReceiptSigner() }
 }
 
-func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool, logger *slog.Logger) (*publicSide, error) {
+// newEdge makes the public side. leave says whether what is known of consent may be used for what was asked before; nil:
+// always.
+func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool, leave func() bool, logger *slog.Logger) (*publicSide, error) {
 	classifier, err := newClassifier(cfg)
 	if err != nil {
 		return nil, err
@@ -260,7 +262,7 @@ func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool
 	}
 	p := &publicSide{}
 	p.intake, err = intake.New(intake.Options{
-		Tokens: ring, Consent: state.consent, Campaigns: state.campaigns, Classifier: classifier, Spool: sp, Proxies: proxies,
+		Tokens: ring, Consent: state.consent, Campaigns: state.campaigns, Classifier: classifier, Spool: sp, Proxies: proxies, Leave: leave,
 	})
 	if err != nil {
 		return nil, err

@@ -80,9 +80,12 @@ func (l *lane) encode() {
 	}
 	for i := range l.events {
 		ev := l.events[i] // a copy: the original says which partition it is of
-		l.rule.Recheck(&ev)
+		named := l.rule.Recheck(&ev)
 		if l.o.Late != nil {
 			kept.Withhold(&ev, l.o.Late(ev.Kind, ev.Subject, l.numbers[i]))
+		}
+		if !named && ev.Reason == event.Counted { // counted without the person, whom nobody needs to ask about any more
+			ev.Subject = 0
 		}
 		ev.Put(l.frame[event.FrameHeaderSize+i*event.Size:])
 	}

@@ -24,6 +24,9 @@ type everybody struct{}
 
 func (everybody) Verdict(event.Kind, uint64) event.Reason { return event.Counted }
 func (everybody) Attributed(event.Kind, uint64) bool      { return true }
+func (e everybody) Allows(k event.Kind, s uint64) (event.Reason, bool) {
+	return e.Verdict(k, s), s != 0 && e.Attributed(k, s)
+}
 
 // anyCampaign is there.
 type anyCampaign struct{}

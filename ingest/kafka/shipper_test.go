@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"mailbeacon/ingest/event"
+	"mailbeacon/internal/consent"
+	"mailbeacon/internal/control"
+	"mailbeacon/internal/control/controltest"
 	"mailbeacon/internal/engines/kafka/kafkatest"
 )
 
@@ -337,11 +340,57 @@ type datesOf struct {
 
 func (d datesOf) DateOnly(campaign uint32) bool { return campaign == d.of.Load() }
 
+// TestNamesStayInTheSpool: who counts without a name, and was named in the spool by an edge that had no leave, is not named
+// in Kafka; and refuses in time, though the refusal came to the edge after the event.
+func TestNamesStayInTheSpool(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, shared(t), 2)
+	table := consent.NewTable(consent.BasisAggregate)
+	log := control.NewMemory()
+	writer := consent.NewWriter(log, controltest.Follow(t, log, table), table)
+	var below atomic.Uint64
+	r.consent = table
+	r.late = func(_ event.Kind, subject, number uint64) event.Reason {
+		if subject == 8 && number < below.Load() {
+			return event.OptedOut
+		}
+		return event.Counted
+	}
+	r.fresh.Store(false)
+	s, stop := r.ship()
+	for subject := uint64(7); subject < 10; subject++ {
+		must(t, r.spool.Append(&event.Event{Time: time.Now().UnixMilli(), Subject: subject, Campaign: 1, Kind: event.Open}))
+		r.acked[0].Add(1)
+	}
+	if _, _, err := writer.Change(t.Context(), consent.Change{Subject: 7, Opens: consent.Refused, Source: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	below.Store(r.spool.Stats().Next) // 8 refused and granted again
+	r.fresh.Store(true)
+	r.awaitShipped(s)
+	must(t, stop())
+	got := map[event.Reason]int{}
+	for _, ev := range r.shipped() {
+		if got[ev.Reason]++; ev.Subject != 0 {
+			t.Errorf("%+v left", ev)
+		}
+	}
+	if got[event.OptedOut] != 2 || got[event.Counted] != 1 {
+		t.Errorf("%v", got)
+	}
+	r.fold()
+	r.awaitFolded()
+	r.check()
+}
+
 // oneReason is one verdict for everybody, who may be named as far as it goes.
 type oneReason struct{ reason *atomic.Int32 }
 
 func (o oneReason) Verdict(event.Kind, uint64) event.Reason { return event.Reason(o.reason.Load()) }
 func (o oneReason) Attributed(k event.Kind, s uint64) bool  { return o.Verdict(k, s) != event.OptedOut }
+func (o oneReason) Allows(k event.Kind, s uint64) (event.Reason, bool) {
+	return o.Verdict(k, s), s != 0 && o.Attributed(k, s)
+}
 
 // shipped is every event in the topic.
 func (r *rig) shipped() (all []event.Event) {
@@ -413,6 +462,9 @@ func (r refusing) Verdict(event.Kind, uint64) event.Reason {
 }
 
 func (r refusing) Attributed(event.Kind, uint64) bool { return !r.on.Load() }
+func (r refusing) Allows(k event.Kind, s uint64) (event.Reason, bool) {
+	return r.Verdict(k, s), s != 0 && r.Attributed(k, s)
+}
 
 // TestPartitionOf: a subject has one partition, and the partitions have about the same share.
 func TestPartitionOf(t *testing.T) {

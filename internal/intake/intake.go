@@ -35,7 +35,7 @@ type Classifier interface {
 	Signals(r classify.Request) (event.Signals, event.Client)
 }
 
-// Options are what an Intake is made of. All but Proxies are needed.
+// Options are what an Intake is made of. All but Proxies and Leave are needed.
 type Options struct {
 	Tokens     Tokens
 	Consent    kept.Consent
@@ -43,6 +43,9 @@ type Options struct {
 	Classifier Classifier
 	Spool      Spool
 	Proxies    Proxies
+	// Leave says whether Consent knows of all that was told to hold everywhere before the question; nil: always. It is asked
+	// only about people who are counted and not named. It may be called concurrently and does not allocate.
+	Leave func() bool
 }
 
 // Intake records what happened. All methods may be called concurrently; none allocates.
@@ -147,8 +150,11 @@ type visit struct {
 }
 
 func (in *Intake) record(v visit, kind event.Kind, claims token.Claims, more event.Signals) {
-	reason := in.rule.Verdict(kind, claims.Subject, claims.Campaign)
-	if !in.o.Consent.Attributed(kind, claims.Subject) {
+	reason, named := in.rule.Allows(kind, claims.Subject, claims.Campaign)
+	if !named && reason == event.Counted && claims.Subject != 0 {
+		reason, named = in.unnamed(kind, claims)
+	}
+	if !named {
 		claims.Subject = 0
 	}
 	if v.gpc && (reason == event.Counted || reason == event.DateOnly) {
@@ -174,6 +180,15 @@ func (in *Intake) record(v visit, kind event.Kind, claims token.Claims, more eve
 	}
 	in.events.Put(ev)
 	in.counts.add(kind, reason)
+}
+
+// unnamed decides on what counts without its person. Once the person is let go no refusal finds the event any more, so this
+// takes leave, which is asked before consent: then what is known here is all that may have been told to hold everywhere.
+// Without leave the person stays with the event, in the spool and no further, until the shipper has leave and decides.
+func (in *Intake) unnamed(kind event.Kind, claims token.Claims) (reason event.Reason, named bool) {
+	leave := in.o.Leave == nil || in.o.Leave()
+	reason, named = in.rule.Allows(kind, claims.Subject, claims.Campaign)
+	return reason, named || !leave && reason == event.Counted
 }
 
 // Counters is a snapshot of what was counted so far.

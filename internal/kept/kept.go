@@ -7,12 +7,11 @@ import (
 	"mailbeacon/internal/classify"
 )
 
-// Consent is what people chose. Its methods may be called concurrently, with its updates too, and do not allocate.
+// Consent is what people chose. It may be called concurrently, with its updates too, and does not allocate.
 type Consent interface {
-	// Verdict says whether what a person did may be counted: event.Counted, or why not.
-	Verdict(kind event.Kind, subject uint64) event.Reason
-	// Attributed says whether what counts, or its date, may be kept with the person.
-	Attributed(kind event.Kind, subject uint64) bool
+	// Allows says whether what a person did may be counted: event.Counted, or why not; and whether what counts, or its
+	// date, may be kept with the person. Nobody (subject 0) is never named.
+	Allows(kind event.Kind, subject uint64) (verdict event.Reason, named bool)
 }
 
 // Campaigns says of which campaigns nothing but dates of activity is kept; false where one is not known. It may be called
@@ -27,13 +26,14 @@ type Rule struct {
 	Campaigns Campaigns
 }
 
-// Verdict says whether an event may be counted: event.Counted, or why not. Of a person it is the person's own word first.
-func (r *Rule) Verdict(kind event.Kind, subject uint64, campaign uint32) event.Reason {
-	reason := r.Consent.Verdict(kind, subject)
-	if reason == event.Counted && r.Campaigns.DateOnly(campaign) {
-		return event.DateOnly
+// Allows says whether an event may be counted: event.Counted, or why not, the person's own word before the campaign's;
+// and whether it, or its date, may be kept with the person.
+func (r *Rule) Allows(kind event.Kind, subject uint64, campaign uint32) (verdict event.Reason, named bool) {
+	verdict, named = r.Consent.Allows(kind, subject)
+	if verdict == event.Counted && r.Campaigns.DateOnly(campaign) {
+		verdict = event.DateOnly
 	}
-	return reason
+	return verdict, named
 }
 
 // Datable says whether the date of an event may be kept.
@@ -41,29 +41,28 @@ func (r *Rule) Datable(ev *event.Event) bool {
 	if ev.Subject == 0 {
 		return false
 	}
-	v := r.Consent.Verdict(ev.Kind, ev.Subject)
-	return (v == event.Counted || v == event.DateOnly) && r.Consent.Attributed(ev.Kind, ev.Subject)
+	v, named := r.Consent.Allows(ev.Kind, ev.Subject)
+	return named && (v == event.Counted || v == event.DateOnly)
 }
 
 // Recheck has an event that was let through earlier keep no more than is allowed now. What was said of it when it
-// came stays; a date that may not be kept any more goes. Whether what counts may be named is not looked at.
-func (r *Rule) Recheck(ev *event.Event) {
+// came stays; a date that may not be kept any more goes. named says whether what still counts may go on with its person:
+// it is left to the caller to let the person go, who may be asked about again.
+func (r *Rule) Recheck(ev *event.Event) (named bool) {
 	if ev.Reason != event.Counted {
 		if ev.Subject != 0 && !r.Datable(ev) {
 			ev.Suppress(ev.Reason)
 		}
-		return
+		return false
 	}
-	switch v := r.Verdict(ev.Kind, ev.Subject, ev.Campaign); v {
-	case event.Counted:
-	case event.DateOnly:
-		if !r.Datable(ev) {
+	verdict, named := r.Allows(ev.Kind, ev.Subject, ev.Campaign)
+	if verdict != event.Counted {
+		if !named {
 			ev.Subject = 0
 		}
-		classify.Suppress(ev, v)
-	default:
-		classify.Suppress(ev, v)
+		classify.Suppress(ev, verdict)
 	}
+	return named
 }
 
 // Withhold has an event that was let through keep no more than a reason allows that was found since; event.Counted allows

@@ -12,8 +12,7 @@ type said struct {
 	named   bool
 }
 
-func (s said) Verdict(event.Kind, uint64) event.Reason { return s.verdict }
-func (s said) Attributed(event.Kind, uint64) bool      { return s.named }
+func (s said) Allows(event.Kind, uint64) (event.Reason, bool) { return s.verdict, s.named }
 
 // datesOf is the campaign of which dates alone are kept.
 type datesOf uint32
@@ -48,7 +47,7 @@ func TestRecheck(t *testing.T) {
 		now      said
 	}{
 		{"counts, and still does", whole, whole, said{event.Counted, true}},
-		{"counts, named or not: what may be named is the fold's question", whole, whole, said{event.Counted, false}},
+		{"counts, and may not be named: whom nobody names nobody asks about", whole, whole, said{event.Counted, false}},
 		{"is refused now", whole, without(event.OptedOut, 20*day+7*hour), said{event.OptedOut, false}},
 		{"has no basis now", whole, without(event.NoBasis, 20*day+7*hour), said{event.NoBasis, false}},
 		{"is a date now", whole, date, said{event.DateOnly, true}},
@@ -71,7 +70,7 @@ func TestRecheck(t *testing.T) {
 	} {
 		ev := c.ev
 		rule := Rule{Consent: c.now, Campaigns: datesOf(9)}
-		if rule.Recheck(&ev); ev != c.want || ev.Check() != nil {
+		if named := rule.Recheck(&ev); named != (c.ev.Reason == event.Counted && c.now.named) || ev != c.want || ev.Check() != nil {
 			t.Errorf("%s: %+v, want %+v; %v", c.name, ev, c.want, ev.Check())
 		}
 	}
