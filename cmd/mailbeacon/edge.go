@@ -201,12 +201,13 @@ func (s *shipping) open(ctx context.Context) (*kafka.Shipper, error) {
 // mayShip says whether what is known of consent may be used for what was recorded before.
 func (s *shipping) mayShip() bool { return s.voice.here.Open() }
 
-// bounds are how far events are shipped, and recorded.
+// bounds are how far events are shipped, so that they are never shipped again as others than they were, and recorded. What is
+// acknowledged and not saved may be shipped again, and to a topic that knows nothing of the first time.
 func (s *shipping) bounds() (shipped, next uint64) {
 	st := s.spool.Stats()
 	shipped = max(s.began, st.First)
 	if shipper := s.shipper.Load(); shipper != nil {
-		shipped = max(shipped, shipper.Stats().Next)
+		shipped = max(shipped, shipper.Stats().Saved)
 	}
 	return shipped, st.Next
 }

@@ -113,6 +113,8 @@ func (l *lane) produce(ctx context.Context) error {
 type ShipperStats struct {
 	// Next is the first number of the spool that is not known to be in Kafka.
 	Next uint64
+	// Saved is the first number that would be shipped again after a crash, or to a topic that was made anew: at most Next.
+	Saved uint64
 	// Partitions is how many the events are divided among: fewer than the topic has, for a while,
 	// after it got more.
 	Partitions int
@@ -130,8 +132,8 @@ type ShipperStats struct {
 
 // shipStatus is what others may ask of a Shipper while it runs.
 type shipStatus struct {
-	next, shipped, retries, held, lost atomic.Uint64
-	partitions, oldest                 atomic.Int64
+	next, saved, shipped, retries, held, lost atomic.Uint64
+	partitions, oldest                        atomic.Int64
 
 	mu    sync.Mutex
 	since time.Time
@@ -151,7 +153,7 @@ func (s *shipStatus) fault(err error) {
 func (s *Shipper) Stats() ShipperStats {
 	st := &s.status
 	out := ShipperStats{
-		Next: st.next.Load(), Partitions: int(st.partitions.Load()), Shipped: st.shipped.Load(),
+		Saved: st.saved.Load(), Next: st.next.Load(), Partitions: int(st.partitions.Load()), Shipped: st.shipped.Load(),
 		Retries: st.retries.Load(), Held: st.held.Load(), Lost: st.lost.Load(),
 	}
 	if ms := st.oldest.Load(); ms != 0 {

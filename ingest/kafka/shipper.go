@@ -162,6 +162,7 @@ func NewShipper(o ShipperOptions) (*Shipper, error) {
 	s.saved, s.savedT, s.notedT = s.cur.next, time.Now(), time.Now()
 	_, s.doubt = o.Spool.Bounds()
 	s.status.next.Store(s.cur.next)
+	s.status.saved.Store(s.saved)
 	if len(s.cur.counts) > o.Topic.Partitions {
 		return nil, fmt.Errorf("kafka: topic %s has %d partitions, and this spool was shipped to %d: it was made anew, with too few; make it with as many, or more: events have numbers by it that they must keep", o.Topic.Name, o.Topic.Partitions, len(s.cur.counts))
 	}
