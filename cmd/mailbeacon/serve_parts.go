@@ -113,7 +113,7 @@ func follow(log control.Log, dir *datadir.Dir, cfg *config.Config, late *consent
 		Log: log, Folders: []control.Folder{s.campaigns, s.consent}, Snapshot: dir.Path(snapshotFile), Logger: logger,
 	}
 	if late != nil {
-		o.Before, o.Hold = late.Note, late.Holding
+		o.Before, o.After, o.Hold = late.Note, late.Folded, late.Holding
 	}
 	s.follower, err = control.OpenFollower(o)
 	if err != nil {
