@@ -128,6 +128,7 @@ type Fold struct {
 	last   *edge
 	runs   queue[*run] // from the one of w.base to the newest
 	live   int         // edges that have any of them
+	met    uint64      // by the window; for nobody
 	counts int         // index into runs of the one that holds off
 	off    uint64      // the first entry not counted
 
@@ -255,6 +256,9 @@ func (f *Fold) take(e *edge, seen *uint64, b Batch, now time.Time) {
 	}
 	e.waiting.push(r)
 	for i := range b.Events {
+		if i%ahead == 0 {
+			f.met ^= f.w.meet(b.Events[i:min(i+ahead, len(b.Events))])
+		}
 		f.put(r, b.Events[i])
 	}
 }
@@ -284,6 +288,9 @@ func (f *Fold) release() {
 // and got their class before the first that is not counted came.
 func (f *Fold) forget() {
 	for f.w.base < f.off && f.w.whole(f.w.at(f.w.base).resolved) <= f.off {
+		if f.w.base%ahead == 0 {
+			f.met ^= f.w.meetOldest()
+		}
 		f.w.drop()
 		for f.runs.len() > 0 && (*f.runs.at(0)).end <= f.w.base && (*f.runs.at(0)).end < f.w.next {
 			if e := (*f.runs.at(0)).edge; e.runs > 1 {
