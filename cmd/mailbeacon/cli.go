@@ -53,7 +53,7 @@ func (c *cli) execute(ctx context.Context, root *cobra.Command, args []string) i
 	root.SetOut(c.stdout)
 	root.SetErr(c.stderr)
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(wrongValue(err)) })
 	strict(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
@@ -66,6 +66,30 @@ func (c *cli) execute(ctx context.Context, root *cobra.Command, args []string) i
 		return exitUsage
 	}
 	return exitFailure
+}
+
+// wrongValue says of a flag's value that can't be read what it may be, and not which function could not read it.
+func wrongValue(err error) error {
+	var wrong *pflag.InvalidValueError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	name, value := wrong.GetFlag().Name, wrong.GetValue()
+	switch wrong.GetFlag().Value.Type() {
+	case "bool":
+		return fmt.Errorf("--%s is true or false, and true where it stands alone; it is %q", name, value)
+	case "int":
+		return fmt.Errorf("--%s is a number; it is %q", name, value)
+	}
+	return err
+}
+
+// number is n of something: "1 line", "2 lines".
+func number[N int | uint64](n N, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }
 
 // strict has every wrong argument count as a mistake of usage, and every unknown subcommand as a

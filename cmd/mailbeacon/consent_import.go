@@ -101,22 +101,22 @@ func (c *cli) importConsent(ctx context.Context, r *remote, cl *client.Client, i
 	} else {
 		_, err = fmt.Fprintln(c.stdout, summed(&sum))
 		if err == nil && sum.Receipts > 0 {
-			_, err = fmt.Fprintf(c.stdout, "%d receipts: mailbeacon consent export ADDRESS prints each\n", sum.Receipts)
+			_, err = fmt.Fprintf(c.stdout, "%s: mailbeacon consent export ADDRESS prints each\n", number(sum.Receipts, "receipt", "receipts"))
 		}
 	}
 	if err == nil && sum.Bad > 0 {
-		err = fmt.Errorf("%d lines can't be used", sum.Bad)
+		err = fmt.Errorf("%s can't be used", number(sum.Bad, "line", "lines"))
 	}
 	return err
 }
 
 func summed(sum *api.Imported) string {
-	said := []string{fmt.Sprintf("%d decisions recorded", sum.Recorded)}
+	said := []string{number(sum.Recorded, "decision", "decisions") + " recorded"}
 	if sum.Stood > 0 {
-		said = append(said, fmt.Sprintf("%d were recorded already", sum.Stood))
+		said = append(said, number(sum.Stood, "was", "were")+" recorded already")
 	}
 	if sum.Bad > 0 {
-		said = append(said, fmt.Sprintf("%d lines can't be used", sum.Bad))
+		said = append(said, number(sum.Bad, "line", "lines")+" can't be used")
 	}
 	if !sum.Effective {
 		said = append(said, "soon in effect")

@@ -143,7 +143,7 @@ func fillDemo(ctx context.Context, c *cli, cfg *config.Config, season *demo.Seas
 		return err
 	}
 	defer closeQuietly(public)
-	edge, err := newEdgeAt(demo.TimeOf, &own, keys.ring, state, events.spool, logger)
+	edge, err := newEdge(&own, keys.ring, state, events.spool, nil, demo.TimeOf, logger)
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 
-	edge, err := newEdge(cfg, ring, state, events, logger)
+	edge, err := newEdge(cfg, ring, state, events, ship.mayShip, nil, logger)
 	if err != nil {
 		return err
 	}
@@ -193,7 +193,7 @@ func (s *shipping) open(ctx context.Context) (*kafka.Shipper, error) {
 	}
 	return kafka.NewShipper(kafka.ShipperOptions{
 		Client: s.brokers, Topic: topic, Spool: kafka.OfSpool(s.spool), Cursor: s.dir.Path(cursorFile),
-		Consent: s.state.consent, Fresh: s.mayShip, Late: s.late.Reason,
+		Consent: s.state.consent, Campaigns: s.state.campaigns, Fresh: s.mayShip, Late: s.late.Reason,
 		Compression: kafka.Compression(s.cfg.Compress), StopTimeout: s.cfg.StopTimeout, Logger: s.logger,
 	})
 }
@@ -201,12 +201,13 @@ func (s *shipping) open(ctx context.Context) (*kafka.Shipper, error) {
 // mayShip says whether what is known of consent may be used for what was recorded before.
 func (s *shipping) mayShip() bool { return s.voice.here.Open() }
 
-// bounds are how far events are shipped, and recorded.
+// bounds are how far events are shipped, so that they are never shipped again as others than they were, and recorded. What is
+// acknowledged and not saved may be shipped again, and to a topic that knows nothing of the first time.
 func (s *shipping) bounds() (shipped, next uint64) {
 	st := s.spool.Stats()
 	shipped = max(s.began, st.First)
 	if shipper := s.shipper.Load(); shipper != nil {
-		shipped = max(shipped, shipper.Stats().Next)
+		shipped = max(shipped, shipper.Stats().Saved)
 	}
 	return shipped, st.Next
 }

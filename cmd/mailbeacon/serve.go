@@ -88,7 +88,7 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		cfg.PublicURL = config.LocalURL(public.Addr())
 	}
 
-	edge, err := newEdge(cfg, keys.ring, state, events.spool, logger)
+	edge, err := newEdge(cfg, keys.ring, state, events.spool, nil, nil, logger)
 	if err != nil {
 		return err
 	}

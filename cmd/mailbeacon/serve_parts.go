@@ -114,7 +114,7 @@ func follow(log control.Log, dir *datadir.Dir, cfg *config.Config, late *consent
 		Log: log, Folders: []control.Folder{s.campaigns, s.consent}, Snapshot: dir.Path(snapshotFile), Logger: logger,
 	}
 	if late != nil {
-		o.Before, o.Hold = late.Note, late.Holding
+		o.Before, o.After, o.Hold = late.Note, late.Folded, late.Holding
 	}
 	s.follower, err = control.OpenFollower(o)
 	if err != nil {
@@ -250,12 +250,9 @@ func receiptsOf(ring *token.Ring) func() (uint8, func([]byte) []byte) {
 	return func() (uint8, func([]byte) []byte) { return ring.Keyring().ReceiptSigner() }
 }
 
-func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool, logger *slog.Logger) (*publicSide, error) {
-	return newEdgeAt(nil, cfg, ring, state, sp, logger)
-}
-
-// newEdgeAt is newEdge for requests that happen when a clock says, nil: when they come.
-func newEdgeAt(clock func(from netip.Addr) time.Time, cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool, logger *slog.Logger) (*publicSide, error) {
+// newEdge makes the public side. leave says whether what is known of consent may be used for what was asked before, nil:
+// always; clock when a request from an address happens, nil: when it comes.
+func newEdge(cfg *config.Config, ring *token.Ring, state *state, sp *spool.Spool, leave func() bool, clock func(from netip.Addr) time.Time, logger *slog.Logger) (*publicSide, error) {
 	classifier, err := newClassifier(cfg)
 	if err != nil {
 		return nil, err
@@ -266,7 +263,7 @@ func newEdgeAt(clock func(from netip.Addr) time.Time, cfg *config.Config, ring *
 	}
 	p := &publicSide{}
 	p.intake, err = intake.New(intake.Options{
-		Tokens: ring, Consent: state.consent, Campaigns: state.campaigns, Classifier: classifier, Spool: sp, Proxies: proxies, Clock: clock,
+		Tokens: ring, Consent: state.consent, Campaigns: state.campaigns, Classifier: classifier, Spool: sp, Proxies: proxies, Leave: leave, Clock: clock,
 	})
 	if err != nil {
 		return nil, err

@@ -68,6 +68,9 @@ type aggregateOnly struct{}
 
 func (aggregateOnly) Verdict(event.Kind, uint64) event.Reason { return event.Counted }
 func (aggregateOnly) Attributed(event.Kind, uint64) bool      { return false }
+func (a aggregateOnly) Allows(k event.Kind, s uint64) (event.Reason, bool) {
+	return a.Verdict(k, s), s != 0 && a.Attributed(k, s)
+}
 
 func TestWhatIsNotAttributedIsCountedAlone(t *testing.T) {
 	t.Parallel()

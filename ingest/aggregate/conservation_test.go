@@ -200,7 +200,7 @@ func TestReceivedIsCountedAndEachReason(t *testing.T) {
 					}
 					// An edge that knows what is known; or one that is behind, and knows nothing.
 					if !rapid.Bool().Draw(t, "behind") {
-						Recheck(o.table, &ev)
+						f.rule.Recheck(&ev)
 					}
 					told := ev // what the fold says at its door stays as well
 					if ev.Reason == event.Counted {

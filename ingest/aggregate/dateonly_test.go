@@ -62,6 +62,9 @@ func TestDateOnly(t *testing.T) {
 type halfNamed struct{ people }
 
 func (halfNamed) Attributed(_ event.Kind, subject uint64) bool { return subject >= 10 }
+func (h halfNamed) Allows(k event.Kind, s uint64) (event.Reason, bool) {
+	return h.Verdict(k, s), s != 0 && h.Attributed(k, s)
+}
 
 // In a campaign of dates who may not be named has no date, and is not held by name for it.
 func TestDateOnlyOfWhoMayNotBeNamed(t *testing.T) {
@@ -144,7 +147,7 @@ func TestScannersSetNoDate(t *testing.T) {
 					}
 					at := ev.Time
 					if tell(!mode.after); knew {
-						Recheck(chosen, &ev)
+						f.rule.Recheck(&ev)
 					}
 					add(1+uint64(i)%edges, ev)
 					ev.Time = at

@@ -8,6 +8,7 @@ import (
 
 	"mailbeacon/ingest/event"
 	"mailbeacon/internal/classify"
+	"mailbeacon/internal/kept"
 )
 
 // Batch is a run of events as one edge numbered them, at consecutive positions of a partition.
@@ -23,14 +24,6 @@ type Batch struct {
 	Events []event.Event
 	// Lost is how many events before Offset can't be read any more.
 	Lost uint64
-}
-
-// Consent is the second look at who may be counted. It may be called concurrently with its updates.
-type Consent interface {
-	// Verdict is event.Counted, or why the event may not be counted.
-	Verdict(kind event.Kind, subject uint64) event.Reason
-	// Attributed says whether what counts, or its date, may be kept with the person.
-	Attributed(kind event.Kind, subject uint64) bool
 }
 
 const (
@@ -60,7 +53,7 @@ func (r *Room) Held() int64 { return r.held.Load() }
 // FoldOptions are what a Fold is made of. Consent and Campaigns are needed.
 type FoldOptions struct {
 	Partition uint32
-	Consent   Consent
+	Consent   kept.Consent
 	Campaigns Campaigns
 	// Window is the classification window; DefaultWindow if 0.
 	Window time.Duration
@@ -124,6 +117,7 @@ func (o *FoldOptions) complete() error {
 // came back with events from before), and a repetition whose original lies before Context.
 type Fold struct {
 	o      FoldOptions
+	rule   kept.Rule
 	span   int64 // the window in milliseconds
 	w      *window
 	hasher *Hasher
@@ -134,6 +128,7 @@ type Fold struct {
 	last   *edge
 	runs   queue[*run] // from the one of w.base to the newest
 	live   int         // edges that have any of them
+	met    uint64      // by the window; for nobody
 	counts int         // index into runs of the one that holds off
 	off    uint64      // the first entry not counted
 
@@ -182,6 +177,7 @@ func NewFold(p Progress, o FoldOptions) (*Fold, error) {
 	}
 	f := &Fold{
 		o:         o,
+		rule:      kept.Rule{Consent: o.Consent, Campaigns: o.Campaigns},
 		span:      o.Window.Milliseconds(),
 		w:         newWindow(),
 		hasher:    NewHasher(o.Campaigns.HashKey, 0),
@@ -260,6 +256,9 @@ func (f *Fold) take(e *edge, seen *uint64, b Batch, now time.Time) {
 	}
 	e.waiting.push(r)
 	for i := range b.Events {
+		if i%ahead == 0 {
+			f.met ^= f.w.meet(b.Events[i:min(i+ahead, len(b.Events))])
+		}
 		f.put(r, b.Events[i])
 	}
 }
@@ -289,6 +288,9 @@ func (f *Fold) release() {
 // and got their class before the first that is not counted came.
 func (f *Fold) forget() {
 	for f.w.base < f.off && f.w.whole(f.w.at(f.w.base).resolved) <= f.off {
+		if f.w.base%ahead == 0 {
+			f.met ^= f.w.meetOldest()
+		}
 		f.w.drop()
 		for f.runs.len() > 0 && (*f.runs.at(0)).end <= f.w.base && (*f.runs.at(0)).end < f.w.next {
 			if e := (*f.runs.at(0)).edge; e.runs > 1 {

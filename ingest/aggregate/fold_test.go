@@ -21,6 +21,9 @@ func (p people) Verdict(_ event.Kind, subject uint64) event.Reason { return p[su
 func (p people) Attributed(_ event.Kind, subject uint64) bool {
 	return p[subject] == event.Counted || p[subject] == event.DateOnly
 }
+func (p people) Allows(k event.Kind, s uint64) (event.Reason, bool) {
+	return p.Verdict(k, s), s != 0 && p.Attributed(k, s)
+}
 
 // campaigns knows the campaigns up to its number, each with three links.
 type campaigns uint32

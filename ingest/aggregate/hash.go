@@ -4,6 +4,8 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/binary"
+
+	"mailbeacon/internal/kept"
 )
 
 // Campaigns is what the fold asks of the campaigns. It may be called concurrently with its updates.
@@ -13,8 +15,7 @@ type Campaigns interface {
 	HashKey(campaign uint32) ([16]byte, bool)
 	// LinkCount is the number of the campaign's links that a person can see.
 	LinkCount(campaign uint32) int
-	// DateOnly says whether nothing but the date of activity is kept of the campaign's events.
-	DateOnly(campaign uint32) bool
+	kept.Campaigns
 }
 
 // DefaultCiphers is how many campaigns' ciphers a Hasher keeps: some 600 bytes each.

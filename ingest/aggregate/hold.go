@@ -46,13 +46,7 @@ func (f *Fold) admit(e *edge, ev *event.Event) (timed bool) {
 	case ev.Dated():
 		at = max(at, min(e.clock, at+dayMillis-1))
 	}
-	Recheck(f.o.Consent, ev)
-	if ev.Reason == event.Counted && f.o.Campaigns.DateOnly(ev.Campaign) {
-		if !datable(f.o.Consent, ev) {
-			ev.Subject = 0
-		}
-		classify.Suppress(ev, event.DateOnly)
-	}
+	f.rule.Recheck(ev)
 	if ev.Dated() {
 		ev.Time = at
 	}

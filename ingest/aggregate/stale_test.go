@@ -49,6 +49,9 @@ func (c *choice) Verdict(_ event.Kind, subject uint64) event.Reason {
 }
 
 func (c *choice) Attributed(_ event.Kind, subject uint64) bool { return subject != 0 }
+func (c *choice) Allows(k event.Kind, s uint64) (event.Reason, bool) {
+	return c.Verdict(k, s), s != 0 && c.Attributed(k, s)
+}
 
 // by returns what is counted by each reason.
 func by(t *testing.T, store aggregate.Reader) map[event.Reason]uint64 {

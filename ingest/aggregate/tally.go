@@ -155,11 +155,9 @@ func (f *Fold) count(ev *event.Event, class classify.Class) {
 	}
 	reason := ev.Reason
 	var hash uint64
+	var named bool
 	if reason == event.Counted {
-		reason = f.o.Consent.Verdict(ev.Kind, ev.Subject)
-	}
-	if reason == event.Counted && f.o.Campaigns.DateOnly(ev.Campaign) {
-		reason = event.DateOnly
+		reason, named = f.rule.Allows(ev.Kind, ev.Subject, ev.Campaign)
 	}
 	if reason == event.Counted {
 		var known bool
@@ -174,7 +172,7 @@ func (f *Fold) count(ev *event.Event, class classify.Class) {
 			cell.Hour -= cell.Hour % 24
 		}
 		f.tally.add(cell)
-		if dated && active(class) && datable(f.o.Consent, ev) {
+		if dated && active(class) && f.rule.Datable(ev) {
 			f.tally.seen(ev.Subject, uint32(ev.Time/dayMillis))
 		}
 		return
@@ -182,7 +180,7 @@ func (f *Fold) count(ev *event.Event, class classify.Class) {
 	cell.Link, cell.Class, cell.Client = ev.Link, class, ev.Client
 	f.tally.add(cell)
 	// Nobody asks how many machines there were, or when: less is kept.
-	if class == classify.Machine || !f.attributed(ev) {
+	if class == classify.Machine || !named {
 		return
 	}
 	f.tally.person(UniqueKey{Campaign: ev.Campaign, Link: ev.Link, Kind: ev.Kind, Class: class}, hash)
@@ -192,7 +190,3 @@ func (f *Fold) count(ev *event.Event, class classify.Class) {
 }
 
 func active(c classify.Class) bool { return c == classify.Human || c == classify.Proxied }
-
-func (f *Fold) attributed(ev *event.Event) bool {
-	return ev.Subject != 0 && f.o.Consent.Attributed(ev.Kind, ev.Subject)
-}

@@ -139,7 +139,7 @@ func TestMostPartitions(t *testing.T) {
 	}
 	o := ShipperOptions{
 		Client: &Client{}, Topic: Topic{Name: "events", ID: TopicID{1}, Partitions: maxPartitions + 1}, Cursor: path,
-		Consent: everybody{}, Fresh: func() bool { return true },
+		Consent: everybody{}, Campaigns: anyCampaign{}, Fresh: func() bool { return true },
 	}
 	if err := o.complete(); err == nil || !strings.Contains(err.Error(), "at most 4000") {
 		t.Errorf("%v", err)

@@ -10,8 +10,8 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 
-	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/event"
+	"mailbeacon/internal/kept"
 )
 
 // lane is the way to one partition: one record is under way at a time.
@@ -71,7 +71,7 @@ func (l *lane) await(ctx context.Context) error {
 	}
 }
 
-// encode makes the record's frame, by what is known of consent now: another try may be much later.
+// encode makes the record's frame, by what is known of consent and campaigns now: another try may be much later.
 func (l *lane) encode() {
 	if need := event.FrameHeaderSize + len(l.events)*event.Size; cap(l.frame) < need {
 		l.frame = make([]byte, need, need+need/2)
@@ -80,9 +80,12 @@ func (l *lane) encode() {
 	}
 	for i := range l.events {
 		ev := l.events[i] // a copy: the original says which partition it is of
-		aggregate.Recheck(l.o.Consent, &ev)
+		named := l.rule.Recheck(&ev)
 		if l.o.Late != nil {
-			aggregate.Withhold(&ev, l.o.Late(ev.Kind, ev.Subject, l.numbers[i]))
+			kept.Withhold(&ev, l.o.Late(ev.Kind, ev.Subject, l.numbers[i]))
+		}
+		if !named && ev.Reason == event.Counted { // counted without the person, whom nobody needs to ask about any more
+			ev.Subject = 0
 		}
 		ev.Put(l.frame[event.FrameHeaderSize+i*event.Size:])
 	}
@@ -110,6 +113,8 @@ func (l *lane) produce(ctx context.Context) error {
 type ShipperStats struct {
 	// Next is the first number of the spool that is not known to be in Kafka.
 	Next uint64
+	// Saved is the first number that would be shipped again after a crash, or to a topic that was made anew: at most Next.
+	Saved uint64
 	// Partitions is how many the events are divided among: fewer than the topic has, for a while,
 	// after it got more.
 	Partitions int
@@ -127,8 +132,8 @@ type ShipperStats struct {
 
 // shipStatus is what others may ask of a Shipper while it runs.
 type shipStatus struct {
-	next, shipped, retries, held, lost atomic.Uint64
-	partitions, oldest                 atomic.Int64
+	next, saved, shipped, retries, held, lost atomic.Uint64
+	partitions, oldest                        atomic.Int64
 
 	mu    sync.Mutex
 	since time.Time
@@ -148,7 +153,7 @@ func (s *shipStatus) fault(err error) {
 func (s *Shipper) Stats() ShipperStats {
 	st := &s.status
 	out := ShipperStats{
-		Next: st.next.Load(), Partitions: int(st.partitions.Load()), Shipped: st.shipped.Load(),
+		Saved: st.saved.Load(), Next: st.next.Load(), Partitions: int(st.partitions.Load()), Shipped: st.shipped.Load(),
 		Retries: st.retries.Load(), Held: st.held.Load(), Lost: st.lost.Load(),
 	}
 	if ms := st.oldest.Load(); ms != 0 {

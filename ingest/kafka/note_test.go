@@ -125,7 +125,7 @@ func TestBothCursorsAreLost(t *testing.T) {
 		must(t, os.Remove(r.cursor()))
 		must(t, os.Remove(divisionFile(r.cursor())))
 	}
-	options := ShipperOptions{Client: r.client(), Topic: r.topic, Spool: OfSpool(r.spool), Cursor: r.cursor(), Consent: everybody{}, Fresh: r.fresh.Load}
+	options := ShipperOptions{Client: r.client(), Topic: r.topic, Spool: OfSpool(r.spool), Cursor: r.cursor(), Consent: everybody{}, Campaigns: anyCampaign{}, Fresh: r.fresh.Load}
 	lose()
 	if _, err := NewShipper(options); err == nil || !strings.Contains(err.Error(), acceptFile(r.cursor())) {
 		t.Fatalf("%v", err)

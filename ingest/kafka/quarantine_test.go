@@ -39,7 +39,7 @@ func TestQuarantineOnFullDisk(t *testing.T) {
 				t.Fatalf("%+v, %v", b, err)
 			}
 		}
-		if n := q.Count(); n != uint64(len(kept(t, path))) {
+		if n := q.Count(); n != uint64(len(setAside(t, path))) {
 			t.Errorf("%d are said to be set aside", n)
 		}
 		q.f = sound
@@ -59,7 +59,7 @@ func TestQuarantineOnFullDisk(t *testing.T) {
 		t.Errorf("%+v, %v", b, err)
 	}
 	must(t, q.Close())
-	all := kept(t, path)
+	all := setAside(t, path)
 	if len(all) != 2 || !bytes.Equal(all[0].content, foreign) || all[0].offset != 5 || all[1].offset != 6 || all[1].index != 1 || all[1].partition != 3 {
 		t.Errorf("%+v", all)
 	}
@@ -93,7 +93,7 @@ func TestQuarantineKeeps(t *testing.T) {
 	expect := func(want ...int64) {
 		t.Helper()
 		var got []int64
-		for _, e := range kept(t, path) {
+		for _, e := range setAside(t, path) {
 			got = append(got, e.offset)
 		}
 		if !slices.Equal(got, want) {
@@ -137,7 +137,7 @@ func TestQuarantineKeeps(t *testing.T) {
 }
 
 // kept is what a quarantine file holds.
-func kept(t *testing.T, path string) (all []entry) {
+func setAside(t *testing.T, path string) (all []entry) {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	must(t, err)

@@ -7,6 +7,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"mailbeacon/ingest/event"
+	"mailbeacon/internal/consent"
+	"mailbeacon/internal/control"
+	"mailbeacon/internal/control/controltest"
 )
 
 // TestCursorOfRecreatedTopic: what was acknowledged by a topic that was deleted, or by another of its name, does not move the cursor,
@@ -83,4 +88,72 @@ func TestNothingIsTrimmedWithoutItsCursor(t *testing.T) {
 	eventually(t, "what is noted is trimmed", func() bool { return trimmed.Load() == BlockEvents })
 	stop()
 	must(t, <-ended)
+}
+
+// TestLateOutlastsTheTopic: a refusal that an edge learned of late, and that was granted since, still holds where what it is about
+// was acknowledged by a topic that was made anew before the cursor was saved, and is shipped again.
+func TestLateOutlastsTheTopic(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, shared(t), 1)
+	r.fresh.Store(false)
+	var shipper atomic.Pointer[Shipper]
+	late := consent.NewLate(r.fresh.Load, func() (uint64, uint64) {
+		if s := shipper.Load(); s != nil {
+			return s.Stats().Saved, r.spool.Stats().Next
+		}
+		return Shipped(r.cursor()), r.spool.Stats().Next
+	})
+	r.late = late.Reason
+	const events = 100
+	for range events {
+		must(t, r.spool.Append(&event.Event{Time: time.Now().UnixMilli(), Subject: 8, Campaign: 1, Kind: event.Open}))
+	}
+	log, table := control.NewMemory(), consent.NewTable(consent.BasisSubject)
+	r.consent = table
+	for _, said := range []consent.State{consent.Refused, consent.Granted} {
+		_, _, err := consent.NewWriter(log, controltest.Follow(t, log, consent.NewTable(consent.BasisSubject)), table).
+			Change(t.Context(), consent.Change{Subject: 8, Opens: said, Source: "test"})
+		must(t, err)
+	}
+	follower, err := control.OpenFollower(control.FollowerOptions{Log: log, Folders: []control.Folder{table}, Before: late.Note, Hold: late.Holding})
+	must(t, err)
+	must(t, follower.CatchUp(t.Context()))
+
+	s := r.newShipper(r.client())
+	s.o.SaveEvery = time.Hour
+	s.savedT = time.Now()
+	shipper.Store(s)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx) }()
+	r.fresh.Store(true)
+	r.awaitShipped(s)
+	time.Sleep(control.Lease + 100*time.Millisecond) // no request that looked before the refusal is under way any more
+	if !late.Holding() {
+		t.Error("the refusal is forgotten before the cursor is saved")
+	}
+	k := client(t, r.config)
+	deleteTopic(t, k, r.topic.Name)
+	r.topic = ensure(t, k, EventsTopic(r.topic.Name, 1, 0, 0))
+	stop()
+	if err := <-ended; err == nil {
+		t.Fatal("the cursor was saved though the topic is another")
+	}
+	s, end := r.ship()
+	shipper.Store(s)
+	r.awaitShipped(s)
+	must(t, end())
+	all := r.shipped()
+	for _, ev := range all {
+		if ev.Reason != event.OptedOut || ev.Subject != 0 {
+			t.Fatalf("%+v left", ev)
+		}
+	}
+	if len(all) != events {
+		t.Errorf("%d events left", len(all))
+	}
+	if late.Holding() {
+		t.Error("the refusal is held on to, and all is shipped and saved")
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"mailbeacon/ingest/event"
 	"mailbeacon/ingest/spool"
 	"mailbeacon/ingest/storetest"
+	"mailbeacon/internal/kept"
 )
 
 // everybody may be counted.
@@ -23,6 +24,9 @@ type everybody struct{}
 
 func (everybody) Verdict(event.Kind, uint64) event.Reason { return event.Counted }
 func (everybody) Attributed(event.Kind, uint64) bool      { return true }
+func (e everybody) Allows(k event.Kind, s uint64) (event.Reason, bool) {
+	return e.Verdict(k, s), s != 0 && e.Attributed(k, s)
+}
 
 // anyCampaign is there.
 type anyCampaign struct{}
@@ -40,7 +44,8 @@ type rig struct {
 	spool  *spool.Spool
 	store  *storetest.Memory
 
-	consent   aggregate.Consent
+	consent   kept.Consent
+	campaigns kept.Campaigns
 	fresh     atomic.Bool
 	fail      func(step string) error
 	noteEvery time.Duration
@@ -55,7 +60,7 @@ const campaigns = 5
 
 func newRig(t *testing.T, c Config, partitions int) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), config: c, store: storetest.NewMemory(), consent: everybody{}}
+	r := &rig{t: t, dir: t.TempDir(), config: c, store: storetest.NewMemory(), consent: everybody{}, campaigns: anyCampaign{}}
 	r.fresh.Store(true)
 	r.topic = ensure(t, r.client(), EventsTopic(newTopic(t), partitions, 0, 0))
 	r.openSpool()
@@ -121,7 +126,7 @@ func (r *rig) load() (stop func()) {
 func (r *rig) newShipper(k *Client) *Shipper {
 	r.t.Helper()
 	s, err := NewShipper(ShipperOptions{
-		Client: k, Topic: r.topic, Spool: OfSpool(r.spool), Cursor: r.cursor(), Consent: r.consent, Fresh: r.fresh.Load, Late: r.late,
+		Client: k, Topic: r.topic, Spool: OfSpool(r.spool), Cursor: r.cursor(), Consent: r.consent, Campaigns: r.campaigns, Fresh: r.fresh.Load, Late: r.late,
 		SaveEvery: 10 * time.Millisecond, StopTimeout: time.Second, Logger: testLogger(r.t), fail: r.fail, noteEvery: r.noteEvery,
 	})
 	must(r.t, err)

@@ -22,6 +22,7 @@ func (s *Shipper) save(ctx context.Context) error {
 		return err
 	}
 	s.saved = s.cur.next
+	s.status.saved.Store(s.saved)
 	if err := s.o.fail("after save"); err != nil {
 		return err
 	}

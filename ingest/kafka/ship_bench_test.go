@@ -46,7 +46,7 @@ func shipMany(b *testing.B, n int, c Compression) (*Client, Topic) {
 	topic, err := k.Ensure(b.Context(), EventsTopic(newTopic(b), 4, 0, 0))
 	must(b, err)
 	s, err := NewShipper(ShipperOptions{
-		Client: k, Topic: topic, Cursor: b.TempDir() + "/cursor", Consent: everybody{}, Fresh: func() bool { return true }, Compression: c,
+		Client: k, Topic: topic, Cursor: b.TempDir() + "/cursor", Consent: everybody{}, Campaigns: anyCampaign{}, Fresh: func() bool { return true }, Compression: c,
 		Spool: Spool{
 			Edge: 1, Epoch: 1,
 			Reader: func(from uint64) (aggregate.SpoolReader, error) {

@@ -13,6 +13,7 @@ import (
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/event"
 	"mailbeacon/ingest/spool"
+	"mailbeacon/internal/kept"
 )
 
 const (
@@ -65,8 +66,8 @@ const (
 
 var codecs = map[Compression]kafkago.Compression{"": 0, Uncompressed: 0, Snappy: kafkago.Snappy, LZ4: kafkago.Lz4, Zstd: kafkago.Zstd}
 
-// ShipperOptions are what a Shipper is made of. Client, Topic, Spool, Cursor, Consent and Fresh are
-// needed.
+// ShipperOptions are what a Shipper is made of. Client, Topic, Spool, Cursor, Consent, Campaigns and
+// Fresh are needed.
 type ShipperOptions struct {
 	Client *Client
 	// Topic is what Ensure or Verify said of the events' topic.
@@ -74,10 +75,11 @@ type ShipperOptions struct {
 	Spool Spool
 	// Cursor is the file of how far was shipped.
 	Cursor string
-	// Consent is asked again before an event leaves, and before each further try.
-	Consent aggregate.Consent
-	// Fresh says whether Consent knows of all changes. While it is false nothing leaves. It is asked after events
-	// were read and before Consent is asked about them: then it need only speak of events that were recorded before.
+	// Consent and Campaigns are asked again before an event leaves, and before each further try.
+	Consent   kept.Consent
+	Campaigns kept.Campaigns
+	// Fresh says whether these two know of all changes. While it is false nothing leaves. It is asked after events
+	// were read and before the two are asked about them: then it need only speak of events that were recorded before.
 	Fresh func() bool
 	// Late is asked about what Consent lets count, by its number in the spool; nil is everything counts.
 	Late        func(kind event.Kind, subject, number uint64) event.Reason
@@ -100,8 +102,8 @@ func (o *ShipperOptions) complete() error {
 		return fmt.Errorf("kafka: topic %s has %d partitions, and an edge can ship to at most %d", o.Topic.Name, o.Topic.Partitions, maxPartitions)
 	case o.Spool.Reader == nil || o.Spool.Bounds == nil || o.Spool.Trim == nil || o.Cursor == "":
 		return errors.New("kafka: a shipper needs a spool and a file for its cursor")
-	case o.Consent == nil || o.Fresh == nil:
-		return errors.New("kafka: a shipper needs to know who may be counted, and whether that is up to date")
+	case o.Consent == nil || o.Campaigns == nil || o.Fresh == nil:
+		return errors.New("kafka: a shipper needs to know who may be counted, of which campaigns dates alone are kept, and whether that is up to date")
 	}
 	if _, ok := codecs[o.Compression]; !ok {
 		return fmt.Errorf("kafka: compression %q is none of none, snappy, lz4, zstd", o.Compression)
@@ -131,6 +133,7 @@ func (o *ShipperOptions) complete() error {
 // it is cut into records the second time.
 type Shipper struct {
 	o       ShipperOptions
+	rule    kept.Rule
 	cur     cursor
 	files   cursorFiles
 	doubt   uint64 // numbers below may be in Kafka beyond what the cursor says, divided as it says
@@ -152,13 +155,14 @@ func NewShipper(o ShipperOptions) (*Shipper, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	s := &Shipper{o: o, buf: make([]event.Event, MaxFrameEvents)}
+	s := &Shipper{o: o, rule: kept.Rule{Consent: o.Consent, Campaigns: o.Campaigns}, buf: make([]event.Event, MaxFrameEvents)}
 	if err := s.restore(); err != nil {
 		return nil, err
 	}
 	s.saved, s.savedT, s.notedT = s.cur.next, time.Now(), time.Now()
 	_, s.doubt = o.Spool.Bounds()
 	s.status.next.Store(s.cur.next)
+	s.status.saved.Store(s.saved)
 	if len(s.cur.counts) > o.Topic.Partitions {
 		return nil, fmt.Errorf("kafka: topic %s has %d partitions, and this spool was shipped to %d: it was made anew, with too few; make it with as many, or more: events have numbers by it that they must keep", o.Topic.Name, o.Topic.Partitions, len(s.cur.counts))
 	}

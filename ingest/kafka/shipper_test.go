@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"mailbeacon/ingest/event"
+	"mailbeacon/internal/consent"
+	"mailbeacon/internal/control"
+	"mailbeacon/internal/control/controltest"
 	"mailbeacon/internal/engines/kafka/kafkatest"
 )
 
@@ -285,11 +288,109 @@ func TestOnlyDatesLeave(t *testing.T) {
 	r.expectReason(dates)
 }
 
+// TestOnlyDatesOfACampaignLeave: of a campaign that keeps dates alone, and that the edge learned of while its events waited, no
+// time, link, client or signal goes over the wire; of others all does.
+func TestOnlyDatesOfACampaignLeave(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, shared(t), 2)
+	var dates atomic.Uint32
+	r.campaigns = datesOf{of: &dates}
+	r.fresh.Store(false)
+	s, stop := r.ship()
+	r.append(1000)
+	at := time.Now().UnixMilli()
+	click := event.Event{Time: at, Subject: 7, Campaign: 2, Link: 3, Kind: event.Click, Client: event.Gmail, Signals: event.DataCentre}
+	for range 10 {
+		must(t, r.spool.Append(&click))
+		r.acked[1].Add(1)
+	}
+	eventually(t, "the gate holds a record back", func() bool { return s.Stats().Held > 0 })
+	dates.Store(2)
+	r.fresh.Store(true)
+	r.awaitShipped(s)
+	must(t, stop())
+	var whole, dated, ofNobody int
+	for _, ev := range r.shipped() {
+		switch {
+		case ev.Check() != nil, (ev.Campaign == 2) != (ev.Reason == event.DateOnly):
+			t.Fatalf("%+v left; %v", ev, ev.Check())
+		case ev.Reason == event.Counted:
+			whole++
+		case ev.Link != 0 || ev.Client != 0 || ev.Signals != 0 || ev.Time%3_600_000 != 0 || ev.Subject != 0 && ev.Time%86_400_000 != 0:
+			t.Fatalf("%+v of a campaign of dates left", ev)
+		case ev.Subject != 0:
+			dated++
+		default:
+			ofNobody++
+		}
+	}
+	if whole != 800 || dated < 150 || dated+ofNobody != 210 {
+		t.Errorf("%d left whole, %d with the day, %d without a person", whole, dated, ofNobody)
+	}
+	r.fold()
+	r.awaitFolded()
+	r.check()
+}
+
+// datesOf has dates alone of the campaign that it names.
+type datesOf struct {
+	anyCampaign
+	of *atomic.Uint32
+}
+
+func (d datesOf) DateOnly(campaign uint32) bool { return campaign == d.of.Load() }
+
+// TestNamesStayInTheSpool: who counts without a name, and was named in the spool by an edge that had no leave, is not named
+// in Kafka; and refuses in time, though the refusal came to the edge after the event.
+func TestNamesStayInTheSpool(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, shared(t), 2)
+	table := consent.NewTable(consent.BasisAggregate)
+	log := control.NewMemory()
+	writer := consent.NewWriter(log, controltest.Follow(t, log, table), table)
+	var below atomic.Uint64
+	r.consent = table
+	r.late = func(_ event.Kind, subject, number uint64) event.Reason {
+		if subject == 8 && number < below.Load() {
+			return event.OptedOut
+		}
+		return event.Counted
+	}
+	r.fresh.Store(false)
+	s, stop := r.ship()
+	for subject := uint64(7); subject < 10; subject++ {
+		must(t, r.spool.Append(&event.Event{Time: time.Now().UnixMilli(), Subject: subject, Campaign: 1, Kind: event.Open}))
+		r.acked[0].Add(1)
+	}
+	if _, _, err := writer.Change(t.Context(), consent.Change{Subject: 7, Opens: consent.Refused, Source: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	below.Store(r.spool.Stats().Next) // 8 refused and granted again
+	r.fresh.Store(true)
+	r.awaitShipped(s)
+	must(t, stop())
+	got := map[event.Reason]int{}
+	for _, ev := range r.shipped() {
+		if got[ev.Reason]++; ev.Subject != 0 {
+			t.Errorf("%+v left", ev)
+		}
+	}
+	if got[event.OptedOut] != 2 || got[event.Counted] != 1 {
+		t.Errorf("%v", got)
+	}
+	r.fold()
+	r.awaitFolded()
+	r.check()
+}
+
 // oneReason is one verdict for everybody, who may be named as far as it goes.
 type oneReason struct{ reason *atomic.Int32 }
 
 func (o oneReason) Verdict(event.Kind, uint64) event.Reason { return event.Reason(o.reason.Load()) }
 func (o oneReason) Attributed(k event.Kind, s uint64) bool  { return o.Verdict(k, s) != event.OptedOut }
+func (o oneReason) Allows(k event.Kind, s uint64) (event.Reason, bool) {
+	return o.Verdict(k, s), s != 0 && o.Attributed(k, s)
+}
 
 // shipped is every event in the topic.
 func (r *rig) shipped() (all []event.Event) {
@@ -361,6 +462,9 @@ func (r refusing) Verdict(event.Kind, uint64) event.Reason {
 }
 
 func (r refusing) Attributed(event.Kind, uint64) bool { return !r.on.Load() }
+func (r refusing) Allows(k event.Kind, s uint64) (event.Reason, bool) {
+	return r.Verdict(k, s), s != 0 && r.Attributed(k, s)
+}
 
 // TestPartitionOf: a subject has one partition, and the partitions have about the same share.
 func TestPartitionOf(t *testing.T) {

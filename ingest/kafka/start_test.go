@@ -23,7 +23,7 @@ func TestTrimsAtStart(t *testing.T) {
 	trimmed := make(chan uint64, 1)
 	s, err := NewShipper(ShipperOptions{
 		Client: &Client{}, Topic: Topic{Name: "events", ID: TopicID{1}, Partitions: 4}, Cursor: path,
-		Consent: everybody{}, Fresh: func() bool { return true },
+		Consent: everybody{}, Campaigns: anyCampaign{}, Fresh: func() bool { return true },
 		Spool: Spool{
 			Edge: 1, Epoch: 1,
 			Reader: func(from uint64) (aggregate.SpoolReader, error) {
@@ -57,7 +57,7 @@ func TestRoundEndsWithItsBlock(t *testing.T) {
 	var first, count []int
 	s, err := NewShipper(ShipperOptions{
 		Client: &Client{}, Topic: Topic{Name: "events", ID: TopicID{1}, Partitions: 1}, Cursor: path,
-		Consent: everybody{}, Fresh: func() bool { return true }, SaveEvery: time.Hour,
+		Consent: everybody{}, Campaigns: anyCampaign{}, Fresh: func() bool { return true }, SaveEvery: time.Hour,
 		Spool: Spool{
 			Edge: 1, Epoch: 1,
 			Reader: func(uint64) (aggregate.SpoolReader, error) { return nil, nil },

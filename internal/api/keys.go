@@ -153,11 +153,24 @@ func readKeys(dir string) ([]Key, error) {
 
 // ListKeys lists the keys that were added to a data folder, oldest first.
 func ListKeys(dir string) ([]Key, error) {
-	// A folder without keys is one thing, a wrong name of a folder another.
-	if _, err := os.Stat(dir); err != nil {
+	if err := isFolder(dir); err != nil {
 		return nil, fmt.Errorf("list the keys: %w", err)
 	}
 	return readKeys(dir)
+}
+
+// isFolder tells a wrong name of a folder from a folder without keys.
+func isFolder(dir string) error {
+	st, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no data folder %s; name the server's with --data: %w", dir, fs.ErrNotExist)
+	case err != nil:
+		return err
+	case !st.IsDir():
+		return fmt.Errorf("%s is no folder; name the server's data folder with --data", dir)
+	}
+	return nil
 }
 
 // AddKey adds a key and returns it: the only time that anybody sees it. A running server takes it
@@ -192,6 +205,9 @@ func RevokeKey(dir, name string) error {
 
 // changeKeys replaces the list under a lock, so that of two changes at once none is lost.
 func changeKeys(dir string, change func([]Key) ([]Key, error)) error {
+	if err := isFolder(dir); err != nil {
+		return fmt.Errorf("change the keys: %w", err)
+	}
 	lock, err := os.OpenFile(filepath.Join(dir, keysLock), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("change the keys: %w", err)

@@ -31,11 +31,14 @@ type Client struct {
 // Error is an error that the server answered with.
 type Error struct{ api.Problem }
 
-// Error is title, detail and the places that are wrong, each on a line of its own.
+// Error is title, detail and the places that are wrong, each on a line of its own where the detail does not say it already.
 func (e *Error) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", strings.ToLower(e.Title), e.Detail)
 	for _, f := range e.Errors {
+		if strings.HasSuffix(e.Detail, f.Message) {
+			continue
+		}
 		fmt.Fprintf(&b, "\n  %s %s", f.Location, f.Message)
 	}
 	return b.String()

@@ -23,7 +23,10 @@ type Late struct {
 	mu    sync.Mutex
 	who   *slots
 	below uint64    // events with lower numbers may have been recorded before
-	at    time.Time // when the last of them was noted
+	at    time.Time // when the last of them was noted, or folded
+
+	entry   control.Position // the one that was noted last
+	refuses bool             // it refuses something
 }
 
 // What a person of Late refused.
@@ -43,7 +46,8 @@ func NewLate(open func() bool, bounds func() (shipped, next uint64)) *Late {
 	return &Late{open: open, bounds: bounds}
 }
 
-// Note is told of each entry of the control log before it is folded.
+// Note is told of each entry of the control log before it is folded, so that no shipper sees what a later entry grants
+// without what this one refused.
 func (l *Late) Note(e *control.Entry) {
 	// With leave, nobody was told that the entry holds everywhere: what was recorded before, may count.
 	if e.Kind != control.KindConsent || l.open() {
@@ -51,13 +55,44 @@ func (l *Late) Note(e *control.Entry) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if isBulk(e.Key) {
-		_ = parseBulk(e, l.refused) // what can't be read was reported by the fold
+	l.note(e)
+}
+
+// Folded is told of each entry once it is folded. Leave may have ended between Note and that, if whatever folds was
+// held up, and the edge recorded by the older state all the while. Leave can't have come back meanwhile: that takes a read of
+// the log, which comes after this entry (control.FollowerOptions). So who has it now had it all along.
+func (l *Late) Folded(e *control.Entry) {
+	if e.Kind != control.KindConsent || l.open() {
 		return
 	}
-	if c, _ := parse(e); c.Subject != 0 { // as above
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.entry != e.Position, l.refuses && l.who == nil: // it is not noted, or is forgotten already
+		l.note(e)
+	case l.refuses:
+		l.extend()
+	}
+}
+
+// note notes whom an entry has refuse.
+func (l *Late) note(e *control.Entry) {
+	l.entry, l.refuses = e.Position, false
+	if isBulk(e.Key) {
+		_ = parseBulk(e, l.refused) // what can't be read is reported by the fold
+	} else if c, _ := parse(e); c.Subject != 0 { // as above
 		l.refused(&c)
 	}
+	if l.refuses {
+		l.extend()
+		l.some.Store(true)
+	}
+}
+
+// extend moves the bound up to what is recorded by now.
+func (l *Late) extend() {
+	l.at = time.Now()
+	_, l.below = l.bounds()
 }
 
 // refused notes what a change refuses.
@@ -86,9 +121,7 @@ func (l *Late) refused(c *Change) {
 	}
 	v := mix(c.Subject)
 	l.who.put(v, l.who.get(v)&^present|what)
-	l.at = time.Now()
-	_, l.below = l.bounds()
-	l.some.Store(true)
+	l.refuses = true
 }
 
 // Holding says whether there is anybody who is remembered here alone.

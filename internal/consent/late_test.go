@@ -16,6 +16,7 @@ type lateRig struct {
 	shipped, next uint64
 	open          bool
 	at            control.Position
+	between       func() // the look at leave and the fold
 }
 
 func newLateRig(t *testing.T) *lateRig {
@@ -32,7 +33,12 @@ func (r *lateRig) fold(c Change) {
 	must(r.t, err)
 	for _, record := range records {
 		r.at++
-		r.Note(&control.Entry{Position: r.at, Record: record})
+		e := &control.Entry{Position: r.at, Record: record}
+		r.Note(e)
+		if r.between != nil {
+			r.between()
+		}
+		r.Folded(e)
 	}
 }
 
@@ -86,6 +92,49 @@ func TestLate(t *testing.T) {
 		}
 		r.expect(event.Open, 7, 24, event.Counted)
 	})
+}
+
+// Leave that ends between the look at it and the fold was no leave; and what is recorded by the older state until the fold is
+// late, however long that takes.
+func TestLateWhileFolding(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name         string
+		begin, end   bool // leave
+		stall        time.Duration
+		shipped      uint64
+		last, beyond event.Reason // of the last event before the fold, and of the next one
+	}{
+		{"leave all along", true, true, 0, 10, event.Counted, event.Counted},
+		{"leave ends", true, false, 0, 10, event.OptedOut, event.Counted},
+		{"leave ends while it is held up for long", true, false, time.Hour, 10, event.OptedOut, event.Counted},
+		{"no leave", false, false, 0, 10, event.OptedOut, event.Counted},
+		{"no leave, held up for long", false, false, time.Hour, 10, event.OptedOut, event.Counted},
+		{"no leave, held up for long, nothing waited before", false, false, time.Hour, 20, event.OptedOut, event.Counted},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newLateRig(t)
+			r.shipped, r.next, r.open = c.shipped, 20, c.begin
+			r.between = func() {
+				time.Sleep(c.stall)
+				if c.stall > 0 {
+					r.Holding() // somebody looks meanwhile
+				}
+				r.next, r.open = r.next+5, c.end
+			}
+			r.fold(Change{Subject: 7, Opens: Refused})
+			r.between = nil
+			r.open = c.begin
+			time.Sleep(recordTime)
+			last, beyond := r.Reason(event.Open, 7, 24), r.Reason(event.Open, 7, 25)
+			if last != c.last || beyond != c.beyond {
+				t.Errorf("%s: %v and then %v, want %v and %v", c.name, last, beyond, c.last, c.beyond)
+			}
+			if r.Holding() != (c.last != event.Counted) {
+				t.Errorf("%s: held on to: %v", c.name, r.Holding())
+			}
+		})
+	}
 }
 
 func TestLateOfAnImport(t *testing.T) {

@@ -413,3 +413,8 @@ func (m *model) story(entries []control.Entry) string {
 }
 
 var _ aggregate.Source = (*feed)(nil)
+
+// Allows is the fold's question.
+func (everybody) Allows(_ event.Kind, subject uint64) (event.Reason, bool) {
+	return event.Counted, subject != 0
+}

@@ -11,7 +11,7 @@ import (
 
 // Table is what everybody chose, folded from the control log (it is a control.Folder), in at most
 // 16 bytes a person once there are some hundred thousand. It grows in small parts, and nobody who looks
-// waits for that. Look, Verdict, Attributed, Plan, Len and Bytes may be called concurrently with
+// waits for that. Look, Verdict, Attributed, Allows, Plan, Len and Bytes may be called concurrently with
 // everything and do not allocate. Apply, Snapshot and Restore are the Follower's.
 type Table struct {
 	basis  Basis
@@ -54,6 +54,12 @@ func (t *Table) Verdict(kind event.Kind, subject uint64) event.Reason {
 // not be counted at all, and where it counts only in the aggregate.
 func (t *Table) Attributed(kind event.Kind, subject uint64) bool {
 	return subject != 0 && t.rules.attributed[kind%kinds][t.packed(subject)%choices]
+}
+
+// Allows is Verdict and Attributed at once, which is one look into the table.
+func (t *Table) Allows(kind event.Kind, subject uint64) (verdict event.Reason, named bool) {
+	c := t.packed(subject) % choices
+	return t.rules.verdict[kind%kinds][c], subject != 0 && t.rules.attributed[kind%kinds][c]
 }
 
 // Plan says how mail to a person is to be made, for each kind: event.Counted (measured, with the

@@ -48,8 +48,9 @@ type FollowerOptions struct {
 	SnapshotInterval time.Duration
 	// Batch is how many entries are read at once. 0 means the default.
 	Batch int
-	// Before is told of each entry before it is folded, as the folders are; nil: nobody is.
-	Before func(*Entry)
+	// Before is told of each entry before it is folded, and After once it is, before the entry after it; both before the
+	// read that brought it renews the lease. nil: nobody is.
+	Before, After func(*Entry)
 	// Hold says that no snapshot may be written for now, since Before's entries must be read again after a restart;
 	// nil: never.
 	Hold   func() bool
@@ -242,7 +243,7 @@ func (f *Follower) Run(ctx context.Context) error {
 // Close writes a last snapshot of what was folded since the one before. It is to be called after
 // Run returned; the log stays open.
 func (f *Follower) Close() error {
-	if f.o.Snapshot == "" || f.Applied() == Position(f.saved.Load()) || f.held() {
+	if f.o.Snapshot == "" || f.Applied() == Position(f.saved.Load()) {
 		return nil
 	}
 	return f.Save()
@@ -318,6 +319,9 @@ func (f *Follower) apply(e *Entry) {
 			f.applyErrs.Add(1)
 			f.log.Error("control entry can't be folded; passed over", "folder", folder.Name(), "position", e.Position, "kind", string(e.Kind), "error", err)
 		}
+	}
+	if f.o.After != nil {
+		f.o.After(e)
 	}
 	f.last = fingerprint(e)
 	f.applied.Store(uint64(e.Position))

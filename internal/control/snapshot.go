@@ -217,7 +217,10 @@ func (f *Follower) putAside(why error) error {
 	return nil
 }
 
-// Save writes a snapshot of what is folded now. It may be called at any time; Run does so by
+// errHeld: no snapshot may be written now.
+var errHeld = errors.New("held")
+
+// Save writes a snapshot of what is folded now, and none where Hold says so. It may be called at any time; Run does so by
 // itself when one is due.
 func (f *Follower) Save() error {
 	if f.o.Snapshot == "" {
@@ -226,7 +229,10 @@ func (f *Follower) Save() error {
 	f.saving.Lock()
 	defer f.saving.Unlock()
 	start := time.Now()
-	s, held, err := f.take()
+	s, news, err := f.take()
+	if errors.Is(err, errHeld) {
+		return nil
+	}
 	if err == nil {
 		err = datadir.WriteFile(f.o.Snapshot, s.encode(), 0o600)
 	}
@@ -236,7 +242,7 @@ func (f *Follower) Save() error {
 		return fmt.Errorf("write the control snapshot: %w", err)
 	}
 	f.saved.Store(uint64(s.position))
-	f.news.unsaved.Add(-held)
+	f.news.unsaved.Add(-news)
 	return nil
 }
 
@@ -244,6 +250,9 @@ func (f *Follower) Save() error {
 func (f *Follower) take() (*snapshot, uint64, error) {
 	f.folding.Lock()
 	defer f.folding.Unlock()
+	if f.held() { // asked where nothing is folded: whoever asked before may have missed what came since
+		return nil, 0, errHeld
+	}
 	s := &snapshot{position: f.Applied(), fingerprint: f.last}
 	for _, folder := range f.o.Folders {
 		data, err := folder.Snapshot()

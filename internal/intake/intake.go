@@ -13,6 +13,7 @@ import (
 
 	"mailbeacon/ingest/event"
 	"mailbeacon/internal/classify"
+	"mailbeacon/internal/kept"
 	"mailbeacon/internal/plain"
 	"mailbeacon/internal/token"
 )
@@ -21,21 +22,6 @@ import (
 // the caller's again when it returns. Its errors are token.ErrMalformed or token.ErrForged.
 type Tokens interface {
 	Open(kind token.Kind, text []byte) (token.Claims, error)
-}
-
-// Consent is the one rule of who may be counted. Its methods may be called concurrently and do not
-// allocate.
-type Consent interface {
-	// Verdict says whether what a person did may be counted: event.Counted, or why not.
-	Verdict(kind event.Kind, subject uint64) event.Reason
-	// Attributed says whether what counts, or its date, may be kept with the person.
-	Attributed(kind event.Kind, subject uint64) bool
-}
-
-// Campaigns says of which campaigns nothing but dates of activity is kept. It may be called concurrently and does not
-// allocate.
-type Campaigns interface {
-	DateOnly(campaign uint32) bool
 }
 
 // Spool makes events durable. Append returns nil once ev is on disk, and an error if it never will
@@ -50,14 +36,17 @@ type Classifier interface {
 	Signals(r classify.Request) (event.Signals, event.Client)
 }
 
-// Options are what an Intake is made of. All but Proxies and Clock are needed.
+// Options are what an Intake is made of. All but Proxies, Leave and Clock are needed.
 type Options struct {
 	Tokens     Tokens
-	Consent    Consent
-	Campaigns  Campaigns
+	Consent    kept.Consent
+	Campaigns  kept.Campaigns
 	Classifier Classifier
 	Spool      Spool
 	Proxies    Proxies
+	// Leave says whether Consent knows of all that was told to hold everywhere before the question; nil: always. It is asked
+	// only about people who are counted and not named. It may be called concurrently and does not allocate.
+	Leave func() bool
 	// Clock says when a request from an address happened, for who replays what happened at other times. It may be
 	// called concurrently. nil: when it was read.
 	Clock func(from netip.Addr) time.Time
@@ -66,6 +55,7 @@ type Options struct {
 // Intake records what happened. All methods may be called concurrently; none allocates.
 type Intake struct {
 	o      Options
+	rule   kept.Rule
 	counts tally
 	events sync.Pool
 }
@@ -84,7 +74,7 @@ func New(o Options) (*Intake, error) {
 	case o.Spool == nil:
 		return nil, errors.New("intake: no spool")
 	}
-	return &Intake{o: o, events: sync.Pool{New: func() any { return new(event.Event) }}}, nil
+	return &Intake{o: o, rule: kept.Rule{Consent: o.Consent, Campaigns: o.Campaigns}, events: sync.Pool{New: func() any { return new(event.Event) }}}, nil
 }
 
 // Observe authenticates a beacon's token and records what happened under it, Open or Probe.
@@ -164,11 +154,11 @@ type visit struct {
 }
 
 func (in *Intake) record(v visit, kind event.Kind, claims token.Claims, more event.Signals) {
-	reason := in.o.Consent.Verdict(kind, claims.Subject)
-	if reason == event.Counted && in.o.Campaigns.DateOnly(claims.Campaign) {
-		reason = event.DateOnly
+	reason, named := in.rule.Allows(kind, claims.Subject, claims.Campaign)
+	if !named && reason == event.Counted && claims.Subject != 0 {
+		reason, named = in.unnamed(kind, claims)
 	}
-	if !in.o.Consent.Attributed(kind, claims.Subject) {
+	if !named {
 		claims.Subject = 0
 	}
 	if v.gpc && (reason == event.Counted || reason == event.DateOnly) {
@@ -197,6 +187,15 @@ func (in *Intake) record(v visit, kind event.Kind, claims token.Claims, more eve
 	}
 	in.events.Put(ev)
 	in.counts.add(kind, reason)
+}
+
+// unnamed decides on what counts without its person. Once the person is let go no refusal finds the event any more, so this
+// takes leave, which is asked before consent: then what is known here is all that may have been told to hold everywhere.
+// Without leave the person stays with the event, in the spool and no further, until the shipper has leave and decides.
+func (in *Intake) unnamed(kind event.Kind, claims token.Claims) (reason event.Reason, named bool) {
+	leave := in.o.Leave == nil || in.o.Leave()
+	reason, named = in.rule.Allows(kind, claims.Subject, claims.Campaign)
+	return reason, named || !leave && reason == event.Counted
 }
 
 // Counters is a snapshot of what was counted so far.

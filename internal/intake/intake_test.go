@@ -52,6 +52,9 @@ func (c choices) Attributed(kind event.Kind, subject uint64) bool {
 	r := c.Verdict(kind, subject)
 	return (r == event.Counted || r == event.DateOnly) && subject != 'a'
 }
+func (c choices) Allows(k event.Kind, s uint64) (event.Reason, bool) {
+	return c.Verdict(k, s), s != 0 && c.Attributed(k, s)
+}
 
 // datesOf is the campaign of which only dates are kept; 0 is none.
 type datesOf uint32
@@ -190,6 +193,61 @@ func TestClock(t *testing.T) {
 	if want := []int64{at.UnixMilli(), at.UnixMilli(), at.Truncate(time.Hour).UnixMilli()}; !slices.Equal(got, want) {
 		t.Errorf("the events happened at %v, want %v", got, want)
 	}
+}
+
+// Of who counts without a name no refusal can be found later: the name goes only where what is known, and looked at after
+// leave was asked for, is all there is. Elsewhere it waits in the spool.
+func TestNameWaitsForLeave(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, text, gpc string
+		leave           func(*decided) bool
+		subject         uint64
+		reason          event.Reason
+		asked           int
+	}{
+		{"serve", "a", "", nil, 0, event.Counted, 0},
+		{"leave", "a", "", func(*decided) bool { return true }, 0, event.Counted, 1},
+		{"no leave", "a", "", func(*decided) bool { return false }, 'a', event.Counted, 1},
+		{"no leave, GPC", "a", "1", func(*decided) bool { return false }, 0, event.GPC, 1},
+		{"leave, and a refusal that came just before", "a", "", func(d *decided) bool { d.to('r'); return true }, 0, event.OptedOut, 1},
+		{"leave, and an agreement that came just before", "a", "", func(d *decided) bool { d.to('x'); return true }, 'a', event.Counted, 1},
+		{"named: nobody asks", "x", "", func(*decided) bool { return false }, 'x', event.Counted, 0},
+		{"refused: nobody asks", "r", "", func(*decided) bool { return false }, 0, event.OptedOut, 0},
+	} {
+		sp, d, asked := &spool{}, &decided{}, 0
+		o := Options{Tokens: tokens{}, Consent: d, Campaigns: datesOf(0), Classifier: &classify.Edge{}, Spool: sp}
+		if tc.leave != nil {
+			o.Leave = func() bool { asked++; return tc.leave(d) }
+		}
+		in, err := New(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx := from("192.0.2.1", "Accept", "*/*")
+		if tc.gpc != "" {
+			ctx.Request.Header.Set("sec-gpc", tc.gpc)
+		}
+		in.Observe(ctx, event.Open, []byte(tc.text))
+		if ev := sp.events[0]; ev.Subject != tc.subject || ev.Reason != tc.reason || asked != tc.asked {
+			t.Errorf("%s: spooled %+v, leave was asked for %d times", tc.name, ev, asked)
+		}
+	}
+}
+
+// decided are choices of which all can become another's.
+type decided struct {
+	choices
+	now uint64
+}
+
+func (d *decided) to(subject uint64) { d.now = subject }
+
+func (d *decided) Allows(k event.Kind, s uint64) (event.Reason, bool) {
+	if d.now != 0 {
+		s = d.now
+	}
+	return d.choices.Allows(k, s)
 }
 
 // Of who, or what campaign, has dates alone the edge keeps person and day: no hour, no signal, no client; and nobody where

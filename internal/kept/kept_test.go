@@ -1,4 +1,4 @@
-package aggregate
+package kept
 
 import (
 	"testing"
@@ -12,8 +12,12 @@ type said struct {
 	named   bool
 }
 
-func (s said) Verdict(event.Kind, uint64) event.Reason { return s.verdict }
-func (s said) Attributed(event.Kind, uint64) bool      { return s.named }
+func (s said) Allows(event.Kind, uint64) (event.Reason, bool) { return s.verdict, s.named }
+
+// datesOf is the campaign of which dates alone are kept.
+type datesOf uint32
+
+func (c datesOf) DateOnly(campaign uint32) bool { return campaign == uint32(c) }
 
 func TestRecheck(t *testing.T) {
 	t.Parallel()
@@ -27,13 +31,23 @@ func TestRecheck(t *testing.T) {
 	without := func(r event.Reason, at int64) event.Event {
 		return event.Event{Time: at, Campaign: 1, Kind: event.Click, Reason: r}
 	}
+	of := func(campaign uint32, ev event.Event) event.Event {
+		ev.Campaign = campaign
+		return ev
+	}
+	nobody := whole
+	nobody.Subject = 0
+	prefetched := whole
+	prefetched.Kind, prefetched.Link, prefetched.Signals = event.Open, 0, event.Prefetch
+	machine := without(event.DateOnly, 20*day+7*hour)
+	machine.Kind = event.Open
 	for _, c := range []struct {
 		name     string
 		ev, want event.Event
 		now      said
 	}{
 		{"counts, and still does", whole, whole, said{event.Counted, true}},
-		{"counts, named or not: what may be named is the fold's question", whole, whole, said{event.Counted, false}},
+		{"counts, and may not be named: whom nobody names nobody asks about", whole, whole, said{event.Counted, false}},
 		{"is refused now", whole, without(event.OptedOut, 20*day+7*hour), said{event.OptedOut, false}},
 		{"has no basis now", whole, without(event.NoBasis, 20*day+7*hour), said{event.NoBasis, false}},
 		{"is a date now", whole, date, said{event.DateOnly, true}},
@@ -45,10 +59,18 @@ func TestRecheck(t *testing.T) {
 		{"a mark, refused now", mark, without(event.DateOnly, 20*day), said{event.OptedOut, false}},
 		{"a date of somebody who may not be named now", date, without(event.DateOnly, 20*day), said{event.Counted, false}},
 		{"what was said when it came stays", without(event.GPC, 20*day+hour), without(event.GPC, 20*day+hour), said{event.Counted, true}},
+		{"of a campaign of dates", of(9, whole), of(9, date), said{event.Counted, true}},
+		{"a scanner's, of one", of(9, robot), of(9, mark), said{event.Counted, true}},
+		{"a machine's open, of one", of(9, prefetched), of(9, machine), said{event.Counted, true}},
+		{"nobody's, of one", of(9, nobody), of(9, without(event.DateOnly, 20*day+7*hour)), said{event.Counted, false}},
+		{"of one, of somebody who may not be named", of(9, whole), of(9, without(event.DateOnly, 20*day+7*hour)), said{event.Counted, false}},
+		{"of one, refused now", of(9, whole), of(9, without(event.OptedOut, 20*day+7*hour)), said{event.OptedOut, false}},
+		{"a date of one, and still is", of(9, date), of(9, date), said{event.Counted, true}},
 		{"a date of nobody", without(event.DateOnly, 20*day+hour), without(event.DateOnly, 20*day+hour), said{event.OptedOut, false}},
 	} {
 		ev := c.ev
-		if Recheck(c.now, &ev); ev != c.want || ev.Check() != nil {
+		rule := Rule{Consent: c.now, Campaigns: datesOf(9)}
+		if named := rule.Recheck(&ev); named != (c.ev.Reason == event.Counted && c.now.named) || ev != c.want || ev.Check() != nil {
 			t.Errorf("%s: %+v, want %+v; %v", c.name, ev, c.want, ev.Check())
 		}
 	}
