@@ -301,7 +301,7 @@ func (e *modelEdge) live(ctx context.Context) {
 	late := consent.NewLate(func() bool { return echoer.Open() }, e.bounds)
 	follower, err := control.OpenFollower(control.FollowerOptions{
 		Log: way{e.control, &e.process}, Folders: []control.Folder{table}, Snapshot: e.snapshot, SnapshotEntries: 3, SnapshotInterval: time.Second,
-		Before: late.Note, Hold: late.Holding,
+		Before: late.Note, After: late.Folded, Hold: late.Holding,
 	})
 	if err != nil {
 		panic(err)
