@@ -186,6 +186,6 @@ const MaxMail = 512 << 10
 type Mails interface {
 	// PutMail keeps a campaign's mail, in place of the one before. Up to MaxMail bytes; an empty one says that there is none any more.
 	PutMail(ctx context.Context, campaign uint32, html []byte) error
-	// Mail is a campaign's mail, the caller's own; nil where none was ever kept.
+	// Mail is a campaign's mail, the caller's own; empty where none is kept.
 	Mail(ctx context.Context, campaign uint32) (html []byte, err error)
 }
