@@ -147,7 +147,9 @@ func eachPair(body []byte, set func(name, value string) error) error {
 }
 
 func eachPart(body []byte, boundary string, set func(name, value string) error) error {
-	if boundary == "" {
+	// A reader of parts takes a body that is cut off between two of them, or that has none of the boundary, for a whole
+	// one: choices would be lost, and a mail program be told that it did what it did not.
+	if boundary == "" || !bytes.Contains(body, []byte("--"+boundary+"--")) {
 		return errForm
 	}
 	for r := multipart.NewReader(bytes.NewReader(body), boundary); ; {
