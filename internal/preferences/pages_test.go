@@ -253,6 +253,15 @@ func TestOperatorsMistakes(t *testing.T) {
 		"third party":       {with("<h1>", "<img src=\"https://cdn.example/x.png\"><h1>"), []string{"page.html", "load nothing"}},
 		"other address":     {with(`<form method="post">`, `<form method="post" action="/elsewhere">`), []string{"page.html", "no action"}},
 		"changing style":    {with("<style>", "<style>{{if .S.Unsubscribed}} {{end}}"), []string{"page.html", "differs"}},
+		"form of GET":       {with(`<form method="post">`, `<form>`), []string{"page.html", "opens", "method=\"post\""}},
+		"no form":           {with(`<form method="post">`, `<form method="post"></form><div>`), []string{"page.html", "opens", "method=\"post\""}},
+		"button elsewhere":  {with(`name="mail" value="unsubscribed"`, `name="mail" value="unsubscribed" formaction="https://cdn.example/"`), []string{"page.html", "formaction"}},
+		"button of GET":     {with(`name="mail" value="unsubscribed"`, `name="mail" value="unsubscribed" formmethod="get"`), []string{"page.html", "formmethod"}},
+		"form as text":      {with(`<form method="post">`, `<form method="post" enctype="text/plain">`), []string{"page.html", "enctype"}},
+		"refresh":           {with("<title>", `<meta http-equiv="Refresh" content="0;url=https://cdn.example/"><title>`), []string{"page.html", "leads away"}},
+		"control of theirs": {with("<fieldset>", `<input type="hidden" name="list" value="7"><fieldset>`), []string{"page.html", "named list"}},
+		"no refusing":       {with(`name="opens" value="refused"`, `name="opens" value="no"`), []string{"page.html", "opens", "refused"}},
+		"no coming back":    {with(`name="mail" value="subscribed"`, `name="mail" value="back"`), []string{"page.html", "mail", "subscribed"}},
 		"no unsubscribing":  {with(`name="mail" value="unsubscribed"`, `name="nothing"`), []string{"page.html", "mail"}},
 	} {
 		t.Run(name, func(t *testing.T) {
