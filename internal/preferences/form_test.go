@@ -23,6 +23,8 @@ func TestFormsThatAreNotThePages(t *testing.T) {
 		"unknown value":                     {urlencoded, "opens=maybe"},
 		"unknown format":                    {urlencoded, "format=amp"},
 		"unknown mail":                      {urlencoded, "mail=never"},
+		"shown, cut off":                    {urlencoded, "opens=refused&shown=granted"},
+		"shown, unknown":                    {urlencoded, "opens=refused&shown=granted+maybe+html"},
 		"field twice":                       {urlencoded, "opens=refused&opens=granted"},
 		"bad escape":                        {urlencoded, "opens=%zz"},
 		"bad escape of name":                {urlencoded, "%zz=refused"},
@@ -70,9 +72,11 @@ func FuzzParseForm(f *testing.F) {
 	f.Add(urlencoded, "List-Unsubscribe=One-Click")
 	f.Add(formType, formBody)
 	f.Add("", "List-Unsubscribe=One-Click ")
+	f.Add(urlencoded, "shown=granted+unset+html&opens=granted")
 	f.Add("multipart/form-data; boundary=b", "--b\r\n\r\n--b--")
 	f.Fuzz(func(t *testing.T, contentType, body string) {
 		got, err := parseForm([]byte(contentType), []byte(body))
+		got = got.since(consent.Choice{})
 		if err != nil || got.empty() {
 			return
 		}

@@ -158,9 +158,9 @@ func sent(n *html.Node) (name, value string) {
 // fits says whether what a control of this name sends is taken.
 func fits(n *html.Node, name string) error {
 	switch name {
-	case "opens", "clicks", "format", "mail":
+	case "opens", "clicks", "format", "mail", "shown":
 	default:
-		return fmt.Errorf("a control is named %s, and a form with such is refused; right would be opens, clicks, format or mail, or no name", name)
+		return fmt.Errorf("a control is named %s, and a form with such is refused; right would be opens, clicks, format, mail or shown, or no name", name)
 	}
 	form := n
 	for form != nil && form.Data != "form" {
