@@ -66,6 +66,7 @@ type Sender struct {
 const (
 	answerTime = 10 * time.Second       // for the receiver to answer
 	lookAgain  = 500 * time.Millisecond // for new decisions
+	mostAhead  = 20                     // looks until a log that ends before what was told is no longer one that is read yet
 	firstPause = time.Second
 	mostPause  = 5 * time.Minute
 	mostAnswer = 64 << 10 // bytes of an answer that are read, so that the connection can be used again
@@ -111,8 +112,16 @@ func New(o Options) (*Sender, error) {
 // Run sends until ctx ends.
 func (s *Sender) Run(ctx context.Context) error {
 	defer s.client.CloseIdleConnections()
-	for {
-		if s.o.Applied() > s.position {
+	for ahead := 0; ; {
+		at := s.o.Applied()
+		if ahead++; at >= s.position {
+			ahead = 0
+		}
+		if ahead == mostAhead {
+			s.failing(fmt.Errorf("up to position %d was told, and the control log ends at %d: it was restored from an earlier time; stop, and remove %s to begin with what is decided from then on",
+				s.position, at, s.o.Progress))
+		}
+		if at > s.position {
 			if err := s.pass(ctx); err != nil && ctx.Err() == nil {
 				s.failing(err)
 			}

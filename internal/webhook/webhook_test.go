@@ -213,6 +213,28 @@ func TestEachDecisionHasItsID(t *testing.T) {
 	})
 }
 
+// TestLogFromAnEarlierTime: what is decided at positions that were told once would never be told, and nobody would know.
+func TestLogFromAnEarlierTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, r, progress := &ledger{}, &receiver{}, filepath.Join(t.TempDir(), "position")
+		s := newSender(t, l, r, progress)
+		l.add(9, 9, true)
+		running(t, s, time.Second)
+		*l = nil
+		l.add(4, 8, true)
+		s = newSender(t, l, r, progress)
+		running(t, s, mostAhead*lookAgain/2)
+		if s.Stats().Faulty {
+			t.Error("a log that may not be read yet is taken for an older one")
+		}
+		running(t, s, mostAhead*lookAgain)
+		if !s.Stats().Faulty || !strings.Contains(s.fault, "position 9") {
+			t.Errorf("nothing is said of it: %+v", s.Stats())
+		}
+	})
+}
+
 func TestTellsTheCampaign(t *testing.T) {
 	t.Parallel()
 	for number, want := range map[uint32]string{12: `,"campaign":"spring"}`, 13: `"one-click"}`, 0: `"one-click"}`} {
