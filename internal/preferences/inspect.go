@@ -129,7 +129,8 @@ func lookAttribute(element string, a html.Attribute) error {
 	switch {
 	case a.Key == "style" || strings.HasPrefix(a.Key, "on"):
 		return fmt.Errorf("the attribute %s of <%s> is forbidden by the page's policy", a.Key, element)
-	case a.Key == "src" && !strings.HasPrefix(a.Val, "data:image/") || a.Key == "srcset":
+	case (a.Key == "src" || a.Key == "poster" || a.Key == "background" || a.Key == "href" && element != "a") && !strings.HasPrefix(a.Val, "data:image/") && !strings.HasPrefix(a.Val, "#"),
+		a.Key == "srcset":
 		return fmt.Errorf("<%s %s=%q> is forbidden by the page's policy: it may load nothing", element, a.Key, a.Val)
 	case element == "meta" && a.Key == "http-equiv" && strings.EqualFold(a.Val, "refresh"):
 		return fmt.Errorf("<meta http-equiv=%q> leads away from the page", a.Val)
