@@ -85,33 +85,6 @@ func TestAttach(t *testing.T) {
 	}
 }
 
-// TestAttachToAnOlderDatabase: what was counted before there were streams is stream 0, of the topic that a folder remembers.
-func TestAttachToAnOlderDatabase(t *testing.T) {
-	t.Parallel()
-	server := clickhousetest.Start(t)
-	for name, c := range map[string]struct {
-		remembered TopicID
-		fine       bool
-	}{"nobody remembers": {TopicID{}, true}, "the same": {topicID(2), true}, "another": {topicID(1), false}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			o := database(t, server)
-			must(t, open(t, o).Commit(t.Context(), marked(3, 0))) // nobody asked which stream it is of
-			s := open(t, o)
-			st, err := s.Attach(t.Context(), "events", topicID(2), c.remembered)
-			if !c.fine {
-				other(t, err, false, 0)
-				st, err = s.Succeed(t.Context(), Stream{ID: topicID(1)}, "events", topicID(2), 4)
-			}
-			must(t, err)
-			p, err := s.Progress(t.Context(), partitionOf(t, st.Number, 3))
-			if must(t, err); len(p.Edges) != 1 || p.Edges[0].Next != 1 || p.Offset != map[bool]uint64{true: 1, false: 0}[c.fine] {
-				t.Errorf("%+v", p)
-			}
-		})
-	}
-}
-
 // TestAttachAtOnce: of several consumers that start over an empty store one registers the stream.
 func TestAttachAtOnce(t *testing.T) {
 	t.Parallel()
