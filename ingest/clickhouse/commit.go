@@ -41,8 +41,13 @@ type standing struct {
 // Commit implements aggregate.Store. The outcome is what is read back: the answer to an insert only
 // says that it is worth reading.
 func (s *Store) Commit(ctx context.Context, c *aggregate.Commit) error {
-	err := fmt.Errorf("it ends at %d, which no stream has", c.After.Offset)
-	if c.After.Offset < ended {
+	var err error
+	switch {
+	case c.After.Offset >= ended:
+		err = fmt.Errorf("it ends at %d, which no stream has", c.After.Offset)
+	case c.Before == 0:
+		err = s.commitFirst(ctx, c)
+	default:
 		err = s.commit(ctx, c)
 	}
 	if err != nil {
@@ -61,8 +66,7 @@ func (s *Store) commit(ctx context.Context, c *aggregate.Commit) error {
 		return err
 	}
 	if at.offset == ended {
-		stream, partition := aggregate.SplitPartition(c.Partition)
-		return fmt.Errorf("%w: %w", aggregate.ErrConflict, &EndedError{stream, partition})
+		return hasEnded(c.Partition)
 	}
 	if at.offset != c.Before {
 		return fmt.Errorf("%w: %d is stored", aggregate.ErrConflict, at.offset)
