@@ -113,6 +113,7 @@ func loadCursor(path string) (cursor, error) {
 type cursorFiles struct {
 	cursor, division *slotfile.File
 	path             string
+	lost             bool // the cursor was there once, and is of no use
 }
 
 // divisionFile is beside the cursor and of its format: a cursor that is written when the division changes, and now and then. All before it is in
@@ -167,12 +168,20 @@ func (f *cursorFiles) saveDivision(c *cursor) error {
 	return nil
 }
 
+// beginning is what shipping begins with.
+type beginning struct {
+	edge, epoch uint64
+	first, next uint64 // of the spool: the first number that it has, and the one that comes next
+	partitions  int    // of the topic
+	grown       bool   // it may have had fewer when something was shipped to it
+}
+
 // restoring finds out where to begin.
 type restoring struct {
 	*cursorFiles
-	edge, epoch uint64
-	log         *slog.Logger
-	foreign     bool // a file of another spool was there
+	beginning
+	log     *slog.Logger
+	foreign bool // a file of another spool was there
 }
 
 // load reads a file, if it is there and of this spool.
@@ -185,6 +194,7 @@ func (r *restoring) load(file *slotfile.File, path string) (c cursor, ok bool, e
 		r.foreign = true
 		r.log.Warn("a cursor is of another spool or of an earlier life of this one", "file", path)
 	case errors.Is(err, errBadCursor):
+		r.lost = true
 		// It is of no use, and is written over where it is: a disk without room for the copy stops nothing.
 		if kept, kerr := file.SetAside(); kerr != nil {
 			r.log.Error("a cursor is damaged, and no copy of it is kept", "error", err, "why", kerr)
@@ -199,33 +209,39 @@ func (r *restoring) load(file *slotfile.File, path string) (c cursor, ok bool, e
 
 // certain refuses to begin within a block of which nobody knows any more what was shipped: those that follow would get numbers that
 // others had, and would be taken for them.
-func (r *restoring) certain(first uint64) error {
-	if r.foreign || first%BlockEvents == 0 {
+func (r *restoring) certain() error {
+	if r.foreign || r.first%BlockEvents == 0 {
 		return nil
 	}
 	accept := acceptFile(r.path)
 	err := os.Remove(accept)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("kafka: %s and %s are both lost: of up to %d events that wait in the spool nobody can say whether they were counted; put one of the files back. "+
-			"To ship all the same, which counts nothing twice and may leave out that many, make an empty file %s", r.path, divisionFile(r.path), BlockEvents-first%BlockEvents, accept)
+			"To ship all the same, which counts nothing twice and may leave out that many, make an empty file %s", r.path, divisionFile(r.path), BlockEvents-r.first%BlockEvents, accept)
 	}
 	return err
 }
 
-// restore finds out where to begin in a spool whose first number is first, with a topic of so many partitions. noted is
-// what the division's file says.
-func (f *cursorFiles) restore(edge, epoch, first uint64, partitions int, log *slog.Logger) (c cursor, noted uint64, err error) {
-	r := &restoring{cursorFiles: f, edge: edge, epoch: epoch, log: log}
+// restore finds out where to begin. noted is what the division's file says.
+func (f *cursorFiles) restore(b beginning, log *slog.Logger) (c cursor, noted uint64, err error) {
+	r := &restoring{cursorFiles: f, beginning: b, log: log}
 	division, divided, err := r.load(f.division, divisionFile(f.path))
 	if err != nil {
 		return cursor{}, 0, err
 	}
+	f.lost = false // of the cursor alone
 	c, ok, err := r.load(f.cursor, f.path)
 	if err != nil {
 		return cursor{}, 0, err
 	}
+	partitions := b.partitions
+	if ok && c.next < b.first {
+		// The spool was trimmed by a later one, which is gone. Of this one no more is of use than among how many it divided.
+		log.Error("the cursor lies before what the spool has: the one that was written last is lost", "file", f.path, "number", c.next, "first", b.first)
+		ok, f.lost, partitions = false, true, len(c.counts)
+	}
 	if !ok && !divided {
-		if err := r.certain(first); err != nil {
+		if err := r.certain(); err != nil {
 			return cursor{}, 0, err
 		}
 	}
@@ -233,7 +249,7 @@ func (f *cursorFiles) restore(edge, epoch, first uint64, partitions int, log *sl
 		if divided {
 			partitions = len(division.counts)
 		}
-		c = cursor{edge: edge, epoch: epoch, next: first, counts: make([]uint32, partitions)}
+		c = cursor{edge: b.edge, epoch: b.epoch, next: b.first, counts: make([]uint32, partitions)}
 	}
 	if divided && c.next <= division.next {
 		// No cursor was saved since, and events may have been shipped by this division already.
@@ -241,6 +257,7 @@ func (f *cursorFiles) restore(edge, epoch, first uint64, partitions int, log *sl
 		c.counts = slices.Clone(division.counts)
 	}
 	if !ok {
+		f.lost = f.lost || divided
 		log.Info("there is no cursor; shipping from the first event that may not be in Kafka, which counts nothing twice", "number", c.next, "partitions", len(c.counts))
 	}
 	if err := errors.Join(f.cursor.Reserve(), f.division.Reserve()); err != nil {

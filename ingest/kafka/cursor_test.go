@@ -18,7 +18,7 @@ func restored(t *testing.T, path string) (cursor, error) {
 	t.Helper()
 	f, err := openCursorFiles(path)
 	must(t, err)
-	c, _, err := f.restore(1, 1, BlockEvents, 3, slog.New(slog.DiscardHandler))
+	c, _, err := f.restore(beginning{edge: 1, epoch: 1, first: BlockEvents, next: 4 * BlockEvents, partitions: 3}, slog.New(slog.DiscardHandler))
 	return c, err
 }
 
@@ -41,6 +41,8 @@ func TestRestoreCursor(t *testing.T) {
 		"lost within a block":          {nil, of(70_000, 4, 5), of(70_000, 4, 5)},
 		"the division came after":      {of(BlockEvents, 0, 0), of(BlockEvents, 0, 0, 0, 0), of(BlockEvents, 0, 0, 0, 0)},
 		"the division's last is lost":  {of(140_000, 1, 2, 3), of(0, 0, 0), of(140_000, 1, 2, 3)},
+		"before the spool":             {of(60_000, 4, 5), of(0, 0, 0), of(BlockEvents, 0, 0)},
+		"before it, and no division":   {of(60_000, 4, 5), nil, of(BlockEvents, 0, 0)},
 		"another edge's":               {&cursor{edge: 2, epoch: 1, next: 70_000, counts: []uint32{1, 2}}, nil, none},
 		"an earlier life's":            {&cursor{edge: 1, epoch: 0, next: 70_000, counts: []uint32{1, 2}}, nil, none},
 		"another edge's, and division": {&cursor{edge: 2, epoch: 1, next: 70_000, counts: []uint32{1, 2}}, &cursor{edge: 2, epoch: 1, counts: []uint32{0, 0}}, none},

@@ -171,8 +171,12 @@ func (s *Shipper) restore() (err error) {
 	if s.files, err = openCursorFiles(s.o.Cursor); err != nil {
 		return err
 	}
-	first, _ := s.o.Spool.Bounds()
-	s.cur, s.noted, err = s.files.restore(s.o.Spool.Edge, s.o.Spool.Epoch, first, s.o.Topic.Partitions, s.o.Logger)
+	b := beginning{edge: s.o.Spool.Edge, epoch: s.o.Spool.Epoch, partitions: s.o.Topic.Partitions}
+	b.first, b.next = s.o.Spool.Bounds()
+	s.cur, s.noted, err = s.files.restore(b, s.o.Logger)
+	if s.files.lost {
+		s.status.cursorsLost.Store(1)
+	}
 	return err
 }
 
