@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 
 	"mailbeacon/internal/slotfile"
 )
@@ -207,19 +209,50 @@ func (r *restoring) load(file *slotfile.File, path string) (c cursor, ok bool, e
 	return c, false, nil
 }
 
-// certain refuses to begin within a block of which nobody knows any more what was shipped: those that follow would get numbers that
-// others had, and would be taken for them.
-func (r *restoring) certain() error {
-	if r.foreign || r.first%BlockEvents == 0 {
-		return nil
+// certain is among how many partitions to divide where both files are lost. It refuses to begin within a block of which nobody knows any more what was
+// shipped: those that follow would get numbers that others had, and would be taken for them. And it refuses to begin where the topic had fewer partitions once:
+// what was shipped to those would be counted in others again.
+func (r *restoring) certain(partitions int, grown bool) (int, error) {
+	within, elsewhere := r.first%BlockEvents != 0, grown && r.first < r.next
+	if r.foreign || !within && !elsewhere {
+		return partitions, nil
 	}
 	accept := acceptFile(r.path)
-	err := os.Remove(accept)
+	said, err := os.ReadFile(accept)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("kafka: %s and %s are both lost: of up to %d events that wait in the spool nobody can say whether they were counted; put one of the files back. "+
-			"To ship all the same, which counts nothing twice and may leave out that many, make an empty file %s", r.path, divisionFile(r.path), BlockEvents-r.first%BlockEvents, accept)
+		return 0, r.refuse(within, elsewhere)
 	}
-	return err
+	if err != nil {
+		return 0, fmt.Errorf("kafka: %w", err)
+	}
+	if text := strings.TrimSpace(string(said)); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > partitions {
+			return 0, fmt.Errorf("kafka: %s holds %q: it may hold the number of partitions that the topic had when this edge shipped last, 1 to %d, or nothing", accept, text, partitions)
+		}
+		partitions = n
+	}
+	if err := os.Remove(accept); err != nil {
+		return 0, fmt.Errorf("kafka: %w", err)
+	}
+	return partitions, nil
+}
+
+// refuse says why nothing is shipped, and what to do about it.
+func (r *restoring) refuse(within, elsewhere bool) error {
+	lost := fmt.Sprintf("kafka: %s and %s are both lost", r.path, divisionFile(r.path))
+	left := BlockEvents - r.first%BlockEvents
+	if !elsewhere {
+		return fmt.Errorf("%s: of up to %d events that wait in the spool nobody can say whether they were counted; put one of the files back. "+
+			"To ship all the same, which counts nothing twice and may leave out that many, make an empty file %s", lost, left, acceptFile(r.path))
+	}
+	out := ""
+	if within {
+		out = fmt.Sprintf(", and may leave out up to %d events", left)
+	}
+	return fmt.Errorf("%s, and the topic may have had fewer partitions than the %d that it has: of the events that wait in the spool nobody can say to how many they were shipped; put one of the files back. "+
+		"To ship all the same, make a file %s that holds the number of partitions that the topic had when this edge shipped last, or nothing for as many as now: "+
+		"what was shipped to that many counts once, what was shipped to another number counts twice%s", lost, r.partitions, acceptFile(r.path), out)
 }
 
 // restore finds out where to begin. noted is what the division's file says.
@@ -234,14 +267,14 @@ func (f *cursorFiles) restore(b beginning, log *slog.Logger) (c cursor, noted ui
 	if err != nil {
 		return cursor{}, 0, err
 	}
-	partitions := b.partitions
+	partitions, grown := b.partitions, b.grown
 	if ok && c.next < b.first {
 		// The spool was trimmed by a later one, which is gone. Of this one no more is of use than among how many it divided.
 		log.Error("the cursor lies before what the spool has: the one that was written last is lost", "file", f.path, "number", c.next, "first", b.first)
-		ok, f.lost, partitions = false, true, len(c.counts)
+		ok, f.lost, partitions, grown = false, true, len(c.counts), false
 	}
 	if !ok && !divided {
-		if err := r.certain(); err != nil {
+		if partitions, err = r.certain(partitions, grown); err != nil {
 			return cursor{}, 0, err
 		}
 	}

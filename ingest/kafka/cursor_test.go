@@ -80,6 +80,33 @@ func TestRestoreCursor(t *testing.T) {
 	}
 }
 
+// TestCertain: where both files are lost, when a person is asked.
+func TestCertain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		first, next    uint64
+		grown, foreign bool
+		asked          string // what the question says; "": none is asked
+	}{
+		"a new edge":                   {0, 5, false, false, ""},
+		"the start of a block":         {BlockEvents, BlockEvents + 5, false, false, ""},
+		"within a block":               {70_000, 70_005, false, false, "may leave out"},
+		"within a block, and nothing":  {70_000, 70_000, false, false, "may leave out"},
+		"grown":                        {BlockEvents, BlockEvents + 5, true, false, "counts twice"},
+		"grown, and nothing waits":     {BlockEvents, BlockEvents, true, false, ""},
+		"grown, within a block":        {70_000, 70_005, true, false, "counts twice, and may leave out up to 61072 events"},
+		"grown, and a spool made anew": {70_000, 70_005, true, true, ""},
+	} {
+		f, err := openCursorFiles(filepath.Join(t.TempDir(), "cursor"))
+		must(t, err)
+		r := restoring{cursorFiles: &f, beginning: beginning{first: c.first, next: c.next, partitions: 3, grown: c.grown}, foreign: c.foreign}
+		n, err := r.certain(3, c.grown)
+		if c.asked == "" && (err != nil || n != 3) || c.asked != "" && (err == nil || !strings.Contains(err.Error(), c.asked)) {
+			t.Errorf("%s: %d, %v, want %q", name, n, err, c.asked)
+		}
+	}
+}
+
 // TestLostSlot: of a cursor whose last write was cut short the one before it is left. Where both are damaged a copy is kept.
 func TestLostSlot(t *testing.T) {
 	t.Parallel()
