@@ -156,7 +156,7 @@ func Reserve(cursor, topics string) error {
 
 // save writes the cursor durably.
 func (f *cursorFiles) save(c *cursor) error {
-	if err := f.cursor.Write(c.encode()); err != nil {
+	if err := writeCursor(f.cursor, c); err != nil {
 		return fmt.Errorf("kafka: the cursor: %w", err)
 	}
 	return nil
@@ -164,10 +164,34 @@ func (f *cursorFiles) save(c *cursor) error {
 
 // saveDivision writes the cursor as the division.
 func (f *cursorFiles) saveDivision(c *cursor) error {
-	if err := f.division.Write(c.encode()); err != nil {
+	if err := writeCursor(f.division, c); err != nil {
 		return fmt.Errorf("kafka: the cursor's division: %w", err)
 	}
 	return nil
+}
+
+// writeCursor writes a cursor into a file. One as it was written once, on a disk that has no room for more, is written over: should that be cut short, the
+// other of the two files says where to begin.
+func writeCursor(f *slotfile.File, c *cursor) error {
+	b := c.encode()
+	err := f.Write(b)
+	if err != nil && f.Former() {
+		if over := f.Overwrite(b); over != nil {
+			return errors.Join(err, over)
+		}
+		return nil
+	}
+	return err
+}
+
+// reserve takes the room that a file needs. Where there is none yet, one as it was written once will do until what is shipped has left the disk.
+func (r *restoring) reserve(f *slotfile.File) error {
+	err := f.Reserve()
+	if err != nil && f.Former() {
+		r.log.Warn("a cursor is kept as it was written once, until the disk has room", "error", err)
+		return nil
+	}
+	return err
 }
 
 // beginning is what shipping begins with.
@@ -293,7 +317,7 @@ func (f *cursorFiles) restore(b beginning, log *slog.Logger) (c cursor, noted ui
 		f.lost = f.lost || divided
 		log.Info("there is no cursor; shipping from the first event that may not be in Kafka, which counts nothing twice", "number", c.next, "partitions", len(c.counts))
 	}
-	if err := errors.Join(f.cursor.Reserve(), f.division.Reserve()); err != nil {
+	if err := errors.Join(r.reserve(f.cursor), r.reserve(f.division)); err != nil {
 		return c, 0, fmt.Errorf("kafka: the cursor: %w", err)
 	}
 	if !divided || len(division.counts) != len(c.counts) {

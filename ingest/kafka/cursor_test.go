@@ -139,6 +139,44 @@ func TestLostSlot(t *testing.T) {
 	}
 }
 
+// TestFormerCursorsOnAFullDisk: an edge whose cursors are as they were written once, and that comes up on a disk without room to convert them, ships all the
+// same, and so makes the room.
+func TestFormerCursorsOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, shared(t), 2)
+	r.append(3*BlockEvents + 1000)
+	r.fold()
+	paths := []string{r.cursor(), divisionFile(r.cursor())}
+	former := cursor{counts: make([]uint32, 2)}
+	former.edge, former.epoch = r.spool.Identity()
+	for _, path := range paths {
+		must(t, os.WriteFile(path, former.encode(), 0o600))
+		must(t, os.Mkdir(path+".tmp", 0o700)) // nothing can be made there
+	}
+	if err := Reserve(r.cursor(), filepath.Join(r.dir, "topics")); err == nil {
+		t.Error("there is room: this tests nothing")
+	}
+	r.shipAll()
+	if first := r.spool.Stats().First; first < 2*BlockEvents {
+		t.Errorf("the spool keeps events from %d on", first)
+	}
+	for _, path := range paths { // the second start finds what the first one left, and then there is room
+		if c, err := loadCursor(path); err != nil || c.next != 3*BlockEvents+1000 {
+			t.Errorf("%s: %+v, %v", path, c, err)
+		}
+		must(t, os.Remove(path+".tmp"))
+	}
+	r.append(5000)
+	r.shipAll()
+	for _, file := range r.cursorFiles() {
+		if file.Size() != 32<<10 {
+			t.Errorf("%s has %d bytes", file.Name(), file.Size())
+		}
+	}
+	r.awaitFolded()
+	r.check()
+}
+
 // TestNewerCursorStops: a newer program's cursor is not for this one to write over.
 func TestNewerCursorStops(t *testing.T) {
 	t.Parallel()
