@@ -43,6 +43,9 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := sameKeyring(dir, ring, cfg.Keyring); err != nil {
+		return err
+	}
 	brokers, err := newKafka(cfg, config.Edge)
 	if err != nil {
 		return err
