@@ -31,12 +31,12 @@ type Event string
 
 // The events.
 const (
-	SignIn      Event = "sign-in"
-	Refused     Event = "sign-in-refused" // or not even looked at, after too many
-	SignOut     Event = "sign-out"
-	LinkMade    Event = "link-made" // one that signs in once
-	Export      Event = "export"
-	AccessError Event = "not-allowed" // a page that the role may not see
+	SignIn     Event = "sign-in"
+	Refused    Event = "sign-in-refused" // or not even looked at, after too many
+	SignOut    Event = "sign-out"
+	LinkMade   Event = "link-made" // one that signs in once
+	Export     Event = "export"
+	NotAllowed Event = "not-allowed" // a page that the role may not see
 )
 
 // Entry is one line.
