@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -79,6 +80,18 @@ func RolesOf(operation string) RoleList {
 		return withAdmin(roles)
 	}
 	return nil
+}
+
+// Operations are the ids of all that a role may call, by name.
+func Operations(role Role) []string {
+	var all []string
+	for id := range access {
+		if slices.Contains(RolesOf(id), role) {
+			all = append(all, id)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 func withAdmin(l RoleList) RoleList { return append(RoleList{RoleAdmin}, l...) }

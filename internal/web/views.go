@@ -122,19 +122,20 @@ func (s *Site) notAllowed(w http.ResponseWriter, _ *http.Request, one *session, 
 // startBody is the body of the start page.
 type startBody struct {
 	*Visit
-	Pages []entry
+	Pages      []entry
+	Operations []string // of the API
 }
 
 type entry struct{ Title, Path string }
 
 // start lists what the viewer may see.
 func (s *Site) start(w http.ResponseWriter, _ *http.Request, v *Visit) {
-	b := startBody{Visit: v}
+	b := startBody{Visit: v, Operations: api.Operations(v.Role)}
 	for _, p := range s.o.Pages {
 		if p.Title != "" && (p.Roles == nil || slices.Contains(p.Roles, v.Role)) {
 			_, path, _ := strings.Cut(p.Path, " ")
 			b.Pages = append(b.Pages, entry{p.Title, path})
 		}
 	}
-	s.views.show(w, http.StatusOK, "start", "mailbeacon", b)
+	s.views.show(w, http.StatusOK, "start", "Welcome", b)
 }
