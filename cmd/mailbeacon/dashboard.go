@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -45,8 +46,7 @@ func openDashboard(cfg *config.Config, dir *datadir.Dir, keys *api.Keys, addr ne
 	}
 	o.Audit = d.audit
 	if d.site, err = web.New(o); err != nil {
-		d.audit.Close()
-		return nil, err
+		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
 }
