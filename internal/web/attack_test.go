@@ -132,6 +132,7 @@ func TestSignInNeedsItsForm(t *testing.T) {
 	for what, send := range map[string]func(b *browser) *httptest.ResponseRecorder{
 		"without a form": func(b *browser) *httptest.ResponseRecorder { return b.post("/sign-in", "key", h.admin) },
 		"with a form of another's": func(b *browser) *httptest.ResponseRecorder {
+			b.get("/sign-in")
 			return b.post("/sign-in", "key", h.admin, "csrf", token(h.browser().get("/sign-in")))
 		},
 		"from another site, with it": func(b *browser) *httptest.ResponseRecorder {
@@ -316,7 +317,7 @@ func TestNext(t *testing.T) {
 	h := newHouse(t)
 	for next, want := range map[string]string{
 		"/reports": "/reports", "/reports/spring?zone=Europe%2FBerlin&a=b": "/reports/spring?zone=Europe%2FBerlin&a=b", "/": "/", "": "/",
-		"https://evil.example": "/", "//evil.example": "/", "///evil.example": "/", `/\evil.example`: "/", `\\evil.example`: "/", "/%2f/evil.example": "/",
+		"https://evil.example": "/", "//evil.example": "/", "//evil.example/reports": "/", "https://evil.example/reports": "/", "///evil.example": "/", `/\evil.example`: "/", `\\evil.example`: "/", "/%2f/evil.example": "/",
 		"/%5cevil.example": "/", "evil.example": "/", "javascript:alert(1)": "/", "/reports\r\nSet-Cookie: a=b": "/", "/reports\t": "/", "/reports#x": "/",
 		"/reports/%0d%0aSet-Cookie:a": "/reports/%0D%0ASet-Cookie:a", "http:/reports": "/", "http:///reports": "/", "/../reports": "/", "/reports/..//evil.example": "/",
 		"/sign-in/link/x": "/", "/sign-in?next=/": "/", "/nothing": "/", "/v1/campaigns": "/", "/change": "/", "//reports": "/", " /reports": "/", "@evil.example": "/",
