@@ -121,12 +121,17 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	}
 	defer closeQuietly(private)
 
+	board, err := openDashboard(cfg, dir, access, private.Addr(), logger)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, board.close)
 	metrics := newMetrics()
 	state.measure(metrics)
 	measureLedger(metrics, ledger)
 	measureLease(metrics, state.follower)
 	voices.measure(metrics)
-	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, func() []string { return adminNotReady(state, voices, store) },
+	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, board, func() []string { return adminNotReady(state, voices, store) },
 		promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
 	if err != nil {
 		return err

@@ -17,9 +17,11 @@ import (
 	"mailbeacon/ingest/spool"
 	"mailbeacon/ingest/sqlite"
 	"mailbeacon/internal/api"
+	"mailbeacon/internal/audit"
 	"mailbeacon/internal/config"
 	"mailbeacon/internal/datadir"
 	"mailbeacon/internal/token"
+	"mailbeacon/internal/web"
 )
 
 // finding is what one check found.
@@ -113,6 +115,9 @@ func examine(ctx context.Context, root string) []finding {
 	if alone || role == config.Admin {
 		_, err = api.ReadAdminKey(root)
 		note("admin key", api.AdminKeyFile+" is there, for its owner only", err)
+	}
+	if alone || role == config.Admin {
+		note("dashboard", "sessions and audit log are for their owner only", errors.Join(web.Examine(root), audit.Examine(root)))
 	}
 	says, err := examineSpace(root)
 	note("space", says, err)

@@ -107,12 +107,17 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	board, err := openDashboard(cfg, dir, keys.api, private.Addr(), logger)
+	if err != nil {
+		return err
+	}
+	defer closing(&err, board.close)
 	metrics := newMetrics()
 	edge.measure(metrics)
 	events.measure(metrics)
 	state.measure(metrics)
 	fold.measure(metrics)
-	admin, err := newAdmin(cfg, keys, state, events, fold, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
+	admin, err := newAdmin(cfg, keys, state, events, fold, board, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
 	if err != nil {
 		return err
 	}
@@ -121,6 +126,11 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 	if err := leavePublic(dir, public.Addr(), logger); err != nil {
+		return err
+	}
+
+	link, err := board.firstLink()
+	if err != nil {
 		return err
 	}
 
@@ -136,7 +146,7 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 
 	logger.Info("ready", "edge", public.Addr().String(), "admin", private.Addr().String(), "took", time.Since(began).Round(time.Millisecond))
 	welcome(c.stdout, &greeting{
-		data: dir.Root(), fresh: dir.Fresh(), edge: public.Addr(), admin: private.Addr(), publicURL: cfg.PublicURL,
+		data: dir.Root(), fresh: dir.Fresh(), edge: public.Addr(), admin: private.Addr(), publicURL: cfg.PublicURL, dashboard: link,
 		warnings: notes, recovery: events.recovery,
 	})
 
@@ -186,11 +196,11 @@ func listen(ctx context.Context, cfg *config.Config) (public, private net.Listen
 }
 
 // newAdmin puts the private side together.
-func newAdmin(cfg *config.Config, keys *keys, state *state, events *events, fold *fold, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
-	return newAPI(cfg, keys, state, events.counts, func() []string { return notReady(state, events, fold) }, metrics, logger)
+func newAdmin(cfg *config.Config, keys *keys, state *state, events *events, fold *fold, board *dashboard, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
+	return newAPI(cfg, keys, state, events.counts, board, func() []string { return notReady(state, events, fold) }, metrics, logger)
 }
 
-func newAPI(cfg *config.Config, keys *keys, state *state, store aggregate.Store, notReady func() []string, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
+func newAPI(cfg *config.Config, keys *keys, state *state, store aggregate.Store, board *dashboard, notReady func() []string, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
 	minter, err := mint.New(mint.Options{
 		Ring: keys.ring, Consent: state.consent, Campaigns: state.campaigns, Links: state.campaignWriter,
 		Population: store, Mails: store, PublicURL: cfg.PublicURL,
@@ -205,11 +215,11 @@ func newAPI(cfg *config.Config, keys *keys, state *state, store aggregate.Store,
 	handler, err := api.New(api.Options{
 		Campaigns: state.campaigns, Writer: state.campaignWriter, Consent: state.consentWriter,
 		Minter: minter, Counts: store, Mails: store, Keys: keys.api, NotReady: notReady, Inactive: inactive,
-		Receipts: receiptsOf(keys.ring),
-		Metrics:  metrics, Logger: logger, Version: version(),
+		Receipts: receiptsOf(keys.ring), SignInLink: board.site.Link,
+		Metrics: metrics, Logger: logger, Version: version(),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return api.NewServer(handler), nil
+	return api.NewServer(board.behind(handler)), nil
 }

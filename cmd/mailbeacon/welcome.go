@@ -21,6 +21,7 @@ type greeting struct {
 	fresh       bool
 	edge, admin net.Addr
 	publicURL   string
+	dashboard   string // with a link that signs in once
 	warnings    []string
 	recovery    spool.Recovery
 }
@@ -37,7 +38,9 @@ mailbeacon %s
   data     %s%s
   public   %s, mail carries %s
   private  %s, key in %s
-`, version(), g.data, made, config.LocalURL(g.edge), g.publicURL, config.LocalURL(g.admin), filepath.Join(g.data, api.AdminKeyFile))
+  browser  %s
+           signs in once, within 10 minutes; %s sign-in prints another
+`, version(), g.data, made, config.LocalURL(g.edge), g.publicURL, config.LocalURL(g.admin), filepath.Join(g.data, api.AdminKeyFile), g.dashboard, program(g.data))
 	if !g.recovery.Clean() {
 		for line := range strings.Lines(g.recovery.String()) {
 			fmt.Fprintf(w, "  spool    %s\n", strings.TrimSpace(line))
@@ -47,16 +50,13 @@ mailbeacon %s
 		fmt.Fprintf(w, "  note     %s\n", warning)
 	}
 	if g.fresh {
-		fmt.Fprint(w, firstSteps(programName(), g.data))
+		fmt.Fprint(w, firstSteps(program(g.data)))
 	}
 	fmt.Fprintln(w)
 }
 
 // firstSteps are commands that work when they are pasted into another terminal in the same folder.
-func firstSteps(program, data string) string {
-	if data != defaultData() {
-		program = "MAILBEACON_DATA=" + shellWord(data) + " " + program
-	}
+func firstSteps(program string) string {
 	return strings.ReplaceAll(`
 A first campaign, in another terminal:
   MB campaign add hello --title "A first mail"
@@ -65,6 +65,14 @@ A first campaign, in another terminal:
 Open ann.html in a browser, wait two seconds and click the link. After the classification window:
   MB report hello
 `, "MB", program)
+}
+
+// program is how its commands are called for a data folder.
+func program(data string) string {
+	if data != defaultData() {
+		return "MAILBEACON_DATA=" + shellWord(data) + " " + programName()
+	}
+	return programName()
 }
 
 // programName is how the person called this program, so that advice can be pasted.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -40,6 +41,8 @@ func (l RoleList) String() string {
 type Holder struct {
 	Name string
 	Role Role
+	// Advertiser is whose numbers a holder of the role advertiser may see; "" for every other role.
+	Advertiser string
 }
 
 // access says who may call what beside RoleAdmin, which may call everything. Each operation that needs a key stands
@@ -69,6 +72,30 @@ var access = map[string]RoleList{
 	"list-consent-changes": {RoleSender, RolePrivacy}, // a mailer keeps its own list by it
 	"list-inactive":        {RolePrivacy},
 	"judge-inactive":       {RolePrivacy},
+
+	// Whoever has it may do what the caller may, in a browser.
+	"make-sign-in-link": {},
+}
+
+// RolesOf are all roles that may call an operation of the document, for whoever shows by other means what it answers; none where
+// there is no such operation.
+func RolesOf(operation string) RoleList {
+	if roles, known := access[operation]; known {
+		return withAdmin(roles)
+	}
+	return nil
+}
+
+// Operations are the ids of all that a role may call, by name.
+func Operations(role Role) []string {
+	var all []string
+	for id := range access {
+		if slices.Contains(RolesOf(id), role) {
+			all = append(all, id)
+		}
+	}
+	slices.Sort(all)
+	return all
 }
 
 func withAdmin(l RoleList) RoleList { return append(RoleList{RoleAdmin}, l...) }

@@ -36,6 +36,7 @@ func TestRoles(t *testing.T) {
 		"GET /v1/consent/changes":               "admin sender privacy",
 		"GET /v1/reconfirm":                     "admin privacy",
 		"POST /v1/reconfirm":                    "admin privacy",
+		"POST /v1/sign-in-links":                "admin",
 		"GET /healthz":                          everybody,
 		"GET /readyz":                           everybody,
 		"GET /metrics":                          everybody,

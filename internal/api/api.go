@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -76,6 +77,8 @@ type Options struct {
 	Inactive  *reconfirm.Finder // who is to be asked whether they wish to go on
 	// Receipts is the key that receipts are signed with at the moment. It may be called concurrently.
 	Receipts func() (key uint8, sign func(text []byte) []byte)
+	// SignInLink makes a link to the dashboard for a key's holder. It may be called concurrently.
+	SignInLink func(h Holder) (path string, expires time.Time, err error)
 	// NotReady says, each in a sentence, why no traffic should come here; nothing if it may. It may
 	// be called concurrently.
 	NotReady func() []string
@@ -105,6 +108,8 @@ func (o *Options) check() error {
 		return errors.New("api: nothing that finds inactive people")
 	case o.Receipts == nil:
 		return errors.New("api: no key for receipts")
+	case o.SignInLink == nil:
+		return errors.New("api: nothing that makes links to sign in with")
 	case o.NotReady == nil:
 		return errors.New("api: no readiness")
 	case o.Metrics == nil:
@@ -141,6 +146,7 @@ func New(o Options) (*API, error) {
 	a.routeReport()
 	a.routeOverview()
 	a.routeReconfirm()
+	a.routeSignIn()
 	a.routeSystem()
 	return a, a.finishDocument()
 }

@@ -6,13 +6,14 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"mailbeacon/internal/reqlog"
 )
 
 // Time-outs of one request. The server's own would end a stream that goes well.
@@ -38,15 +39,19 @@ const (
 // error on the way is a Problem.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	out := &answerWriter{ResponseWriter: w}
+	out := &answerWriter{Writer: reqlog.Writer{ResponseWriter: w}}
 	handler, pattern := a.mux.Handler(r)
 	defer func() {
 		cause := recover()
 		if cause != nil && cause != http.ErrAbortHandler { //nolint:errorlint // compared as net/http does
-			a.panicked(out, cause)
+			reqlog.Panicked(a.o.Logger, cause)
+			if !out.Started {
+				internalProblem.write(out)
+				out.finished = true
+			}
 		}
 		a.log(r, pattern, out, time.Since(start))
-		if cause != nil && out.started && !out.finished {
+		if cause != nil && out.Started && !out.finished {
 			panic(http.ErrAbortHandler) // the client must not take what it has for the whole
 		}
 	}()
@@ -82,6 +87,9 @@ func broughtBy(ctx context.Context) string {
 
 // open are the addresses that need no key.
 var open = []string{"/healthz", "/readyz", "/metrics", "/openapi.json"}
+
+// Owns says whether a path is the API's, where it shares an address with others.
+func Owns(path string) bool { return needsKey(path) || slices.Contains(open, path) }
 
 func needsKey(path string) bool { return strings.HasPrefix(path, "/v1/") || path == "/v1" }
 
@@ -152,79 +160,17 @@ func (a *API) admit(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
-// panicked answers for a handler that panicked. The panic's value may hold what was sent, so only
-// its type and where it came from are logged.
-func (a *API) panicked(w *answerWriter, cause any) {
-	var pcs [32]uintptr
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(4, pcs[:])])
-	var at []string
-	for {
-		frame, more := frames.Next()
-		at = append(at, frame.Function)
-		if !more {
-			break
-		}
-	}
-	kind := "error"
-	if _, ok := cause.(error); !ok {
-		kind = "other"
-	}
-	a.o.Logger.Error("a handler panicked", "value", kind, "stack", strings.Join(at, " < "))
-	if !w.started {
-		internalProblem.write(w)
-		w.finished = true
-	}
-}
-
-// log writes the one line of a request. The path may hold anything, so it is the route that is told.
+// log writes the one line of a request.
 func (a *API) log(r *http.Request, pattern string, w *answerWriter, took time.Duration) {
-	method, route, _ := strings.Cut(pattern, " ")
-	if route == "" {
-		method, route = knownMethod(r.Method), "none"
-	}
 	level := slog.LevelInfo
-	if slices.Contains(open, route) {
+	if _, route, _ := strings.Cut(pattern, " "); slices.Contains(open, route) {
 		level = slog.LevelDebug
 	}
-	a.o.Logger.Log(r.Context(), level, "request", "method", method, "route", route, "status", w.status, "duration", took.Round(time.Microsecond))
+	reqlog.Line(r.Context(), a.o.Logger, level, r.Method, pattern, w.Status, took)
 }
 
-func knownMethod(m string) string {
-	switch m {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
-		return m
-	}
-	return "other"
-}
-
-// answerWriter notes the status, and takes in silence what can't be sent any more: its error would
-// name the client's address.
+// answerWriter knows besides whether the handler returned in peace.
 type answerWriter struct {
-	http.ResponseWriter
-	status   int
-	started  bool
-	finished bool // the handler returned in peace
-	gone     bool
+	reqlog.Writer
+	finished bool
 }
-
-func (w *answerWriter) WriteHeader(status int) {
-	if w.started {
-		return
-	}
-	w.started, w.status = true, status
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *answerWriter) Write(b []byte) (int, error) {
-	if !w.started {
-		w.WriteHeader(http.StatusOK)
-	}
-	if !w.gone {
-		_, err := w.ResponseWriter.Write(b)
-		w.gone = err != nil
-	}
-	return len(b), nil
-}
-
-// Unwrap is for http.ResponseController.
-func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

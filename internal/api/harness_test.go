@@ -100,7 +100,10 @@ func newHouse(t testing.TB) *house {
 	h.api, err = api.New(api.Options{
 		Campaigns: registry, Writer: writer, Consent: consents, Minter: minter, Inactive: inactive,
 		Receipts: func() (uint8, func([]byte) []byte) { return h.ring.Keyring().ReceiptSigner() },
-		Counts:   h.counts, Mails: h.counts, Keys: keys, NotReady: func() []string { return h.notReady },
+		SignInLink: func(who api.Holder) (string, time.Time, error) {
+			return "/sign-in/link/of-" + who.Name, time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC), nil
+		},
+		Counts: h.counts, Mails: h.counts, Keys: keys, NotReady: func() []string { return h.notReady },
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "mailbeacon_up 1\n") }),
 		Logger:  slog.New(slog.NewTextHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})

@@ -275,13 +275,13 @@ func (k *Keys) read() ([]heldHash, error) {
 	if err != nil {
 		return nil, err
 	}
-	hashes := []heldHash{{Holder{adminKeyName, RoleAdmin}, hashKey(admin)}}
+	hashes := []heldHash{{AdminHolder, hashKey(admin)}}
 	for _, key := range keys {
 		var h [sha256.Size]byte
 		if _, err := hex.Decode(h[:], []byte(key.Hash)); err != nil {
 			return nil, fmt.Errorf("read keys: %w", err)
 		}
-		hashes = append(hashes, heldHash{Holder{key.Name, key.Role}, h})
+		hashes = append(hashes, heldHash{Holder{Name: key.Name, Role: key.Role}, h})
 	}
 	return hashes, nil
 }
@@ -314,10 +314,13 @@ func (k *Keys) Allow(key string) (holder Holder, ok bool) {
 	return holder, allowed == 1
 }
 
-func (k *Keys) current() []heldHash {
+func (k *Keys) current() []heldHash { return k.within(keysLag) }
+
+// within is the keys as they were at most so long ago.
+func (k *Keys) within(lag time.Duration) []heldHash {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if time.Since(k.looked) < keysLag {
+	if time.Since(k.looked) < lag {
 		return k.hashes
 	}
 	k.looked = time.Now()

@@ -168,3 +168,55 @@ func (h *house) awaitKey(t *testing.T, key string) {
 		}
 	}
 }
+
+// TestMarks: a mark holds for the key that it was made of, and no longer: not for another of the same name, nor for one that
+// was taken away, and that at once.
+func TestMarks(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	_, err := api.EnsureAdminKey(dir)
+	must(t, err)
+	key, err := api.AddKey(dir, "ann", api.RoleMarketer, time.Now())
+	must(t, err)
+	keys, err := api.LoadKeys(dir, nil)
+	must(t, err)
+	who, mark, ok := keys.Identify(key)
+	if !ok || who != (api.Holder{Name: "ann", Role: api.RoleMarketer}) || strings.Contains(key, mark) {
+		t.Fatalf("%+v %q %v", who, mark, ok)
+	}
+	if _, _, ok := keys.Identify(key + "x"); ok {
+		t.Error("another key was taken for it")
+	}
+	held := func(name, mark string, want bool) {
+		t.Helper()
+		if h, ok := keys.Held(name, mark); ok != want || ok && h != who {
+			t.Errorf("held: %+v %v, want %v", h, ok, want)
+		}
+	}
+	held("ann", mark, true)
+	held("ann", "", false)
+	held("bob", mark, false)
+	admin, ok := keys.Mark(api.AdminHolder.Name)
+	if !ok || admin == mark {
+		t.Errorf("%q %v", admin, ok)
+	}
+	held("ann", admin, false)
+	must(t, api.RevokeKey(dir, "ann"))
+	held("ann", mark, false)
+	_, err = api.AddKey(dir, "ann", api.RoleMarketer, time.Now())
+	must(t, err)
+	held("ann", mark, false)
+	if now, ok := keys.Mark("ann"); !ok || now == mark {
+		t.Errorf("the new key has the mark of the old one")
+	}
+}
+
+func TestSignInLink(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var link api.SignInLink
+	good(t, h.do(t, http.MethodPost, "/v1/sign-in-links", nil), http.StatusCreated, &link)
+	if link.Path != "/sign-in/link/of-"+api.AdminHolder.Name || link.Expires.IsZero() {
+		t.Errorf("%+v", link)
+	}
+}

@@ -128,7 +128,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 
 func isGone(w http.ResponseWriter) bool {
 	a, ok := w.(*answerWriter)
-	return ok && a.gone
+	return ok && a.Gone
 }
 
 // flush sends what was written on its way.

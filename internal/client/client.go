@@ -164,6 +164,18 @@ func (c *Client) Deliver(ctx context.Context, campaign string, d api.Delivery) (
 	return send[api.Delivery](ctx, c, http.MethodPost, campaignPath(campaign, "/deliveries"), d)
 }
 
+// SignInLink is a link to the dashboard.
+type SignInLink struct {
+	URL     string
+	Expires time.Time
+}
+
+// SignInLink makes a link that signs in to the dashboard, once, as the holder of this client's key.
+func (c *Client) SignInLink(ctx context.Context) (SignInLink, error) {
+	l, err := exchange[api.SignInLink](ctx, c, http.MethodPost, "/v1/sign-in-links", nil)
+	return SignInLink{c.base + l.Path, l.Expires}, err
+}
+
 // SetConsent records a decision.
 func (c *Client) SetConsent(ctx context.Context, d api.Decision) (api.Effect, error) {
 	return send[api.Effect](ctx, c, http.MethodPost, "/v1/consent", d)

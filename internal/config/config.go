@@ -35,25 +35,33 @@ type Config struct {
 	Admin  string // host:port of the private side
 	// PublicURL is the scheme and host that mail carries, without a slash at its end. Empty where it
 	// was not set: LocalURL of the public listener is meant then.
-	PublicURL      string
-	Webhook        string // URL, empty for none
-	WebhookSecret  string // file
-	ExportFolder   string // empty for none
-	ExportEvery    time.Duration
-	Basis          consent.Basis
-	ClassifyWindow time.Duration
-	CommitInterval time.Duration
-	HeldBytes      int64
-	SegmentBytes   int64
-	TrustedProxies []netip.Prefix
-	AppleEgress    string // file, empty for none
-	DataCentres    string // file, empty for none
-	PreferencePage string // folder, empty for none
-	MaxConns       int
-	MaxConnsPerIP  int
-	StopTimeout    time.Duration
-	LogFormat      LogFormat
-	LogLevel       slog.Level
+	PublicURL     string
+	Webhook       string // URL, empty for none
+	WebhookSecret string // file
+	ExportFolder  string // empty for none
+	ExportEvery   time.Duration
+	// DashboardURL is like PublicURL, of the private side.
+	DashboardURL     string
+	OIDCIssuer       string // URL, empty for none
+	OIDCClientID     string
+	OIDCClientSecret string // file, empty for none
+	OIDCRoleClaim    string
+	OIDCRoles        string // see oidc.ParseRoles
+	OIDCNameClaim    string
+	Basis            consent.Basis
+	ClassifyWindow   time.Duration
+	CommitInterval   time.Duration
+	HeldBytes        int64
+	SegmentBytes     int64
+	TrustedProxies   []netip.Prefix
+	AppleEgress      string // file, empty for none
+	DataCentres      string // file, empty for none
+	PreferencePage   string // folder, empty for none
+	MaxConns         int
+	MaxConnsPerIP    int
+	StopTimeout      time.Duration
+	LogFormat        LogFormat
+	LogLevel         slog.Level
 
 	Kafka      string // where the brokers are, see kafka.Parse
 	ClickHouse string // where the store is, see clickhouse.Parse

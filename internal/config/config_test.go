@@ -49,6 +49,7 @@ func TestDefaults(t *testing.T) {
 		ClassifyWindow: 15 * time.Second, CommitInterval: time.Second, HeldBytes: 512 << 20, SegmentBytes: spool.DefaultSegmentBytes,
 		MaxConns: 16384, MaxConnsPerIP: 1024, StopTimeout: 10 * time.Second, ExportEvery: 24 * time.Hour, LogFormat: LogText, LogLevel: slog.LevelInfo,
 		Topics: "mailbeacon", Partitions: 12, Group: "mailbeacon", Compress: "lz4",
+		OIDCRoleClaim: "groups", OIDCNameClaim: "preferred_username",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -82,6 +83,8 @@ func TestEverySettingHasEverySource(t *testing.T) {
 		"kafka": "kafka://a", "clickhouse": "clickhouse://a/b", "keyring": write(t, ""), "topics": "other", "partitions": "3", "replicas": "2",
 		"group": "others", "compression": "zstd", "preference-page": t.TempDir(),
 		"export-folder": t.TempDir(), "export-every": "6h",
+		"dashboard-url": "https://beacon.example", "oidc-issuer": "https://id.example", "oidc-client-id": "c", "oidc-client-secret-file": write(t, ""),
+		"oidc-role-claim": "r", "oidc-roles": "a=admin", "oidc-name-claim": "n",
 		"webhook": "https://mailer.example/hook", "webhook-secret": write(t, ""),
 	}
 	var args, environ, others []string
@@ -161,6 +164,9 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		{"listen", ":70000", "127.0.0.1:8080"},
 		{"admin", "http://localhost:1", "127.0.0.1:8080"},
 		{"public-url", "t.example.com", "right would be a scheme and a host"},
+		{"dashboard-url", "https://t.example.com/path", "goes on after the host"},
+		{"oidc-issuer", "http://id.example", "is not of https"},
+		{"oidc-role-claim", "", "right would be a claim's name"},
 		{"public-url", "ftp://t.example.com", "neither http nor https"},
 		{"public-url", "https://t.example.com/path", "goes on after the host"},
 		{"public-url", "https://t.example.com?", "goes on after the host"},

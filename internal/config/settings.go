@@ -65,6 +65,29 @@ var settings = []Setting{
 	{"webhook-secret", "FILE", "", "what the webhook is signed with: whsec_ and 24 to 64 bytes in base64", func(s *Config, v string) string {
 		return file(&s.WebhookSecret, v)
 	}, sends, false},
+	{"dashboard-url", "URL", "", "scheme and host by which people reach the dashboard, where a proxy with TLS stands before the private side; unset: the private side's own address", func(s *Config, v string) string {
+		return publicURL(&s.DashboardURL, v)
+	}, sends, false},
+	{"oidc-issuer", "URL", "", "provider of OpenID Connect that people sign in to the dashboard by, https (http on this machine only); unset: keys and one-time links only", func(s *Config, v string) string {
+		return issuer(&s.OIDCIssuer, v)
+	}, sends, false},
+	{"oidc-client-id", "ID", "", "what the provider calls the dashboard", func(s *Config, v string) string {
+		s.OIDCClientID = v
+		return ""
+	}, sends, false},
+	{"oidc-client-secret-file", "FILE", "", "the secret that goes with it, for its owner only (0600); unset: a client without a secret", func(s *Config, v string) string {
+		return file(&s.OIDCClientSecret, v)
+	}, sends, false},
+	{"oidc-role-claim", "NAME", "groups", "the claim whose values say what somebody may see", func(s *Config, v string) string {
+		return text(&s.OIDCRoleClaim, v, "a claim's name")
+	}, sends, false},
+	{"oidc-roles", "VALUES", "", "which value of it gives which role, the most important first: staff=admin,news=marketer,acme=advertiser:acme-shoes; who has none does not come in", func(s *Config, v string) string {
+		s.OIDCRoles = v // what roles there are, the API knows
+		return ""
+	}, sends, false},
+	{"oidc-name-claim", "NAME", "preferred_username", "the claim that people are called by in the audit log; who has none, or one with an @, is called by a pseudonym", func(s *Config, v string) string {
+		return text(&s.OIDCNameClaim, v, "a claim's name")
+	}, sends, false},
 	{"basis", "WORD", "subject", "what holds for people who said nothing: subject (measured), aggregate (counted without a person) or none (not measured)", func(s *Config, v string) string {
 		b, err := consent.ParseBasis(v)
 		if err != nil || v == "" {

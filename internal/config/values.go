@@ -107,6 +107,16 @@ func webhookURL(to *string, v string) string {
 	return ""
 }
 
+func issuer(to *string, v string) string {
+	if v != "" {
+		if err := webhook.CheckURL(v); err != nil {
+			return err.Error()
+		}
+	}
+	*to = v
+	return ""
+}
+
 // LocalURL is the public URL of a listener on this machine, for trying things out.
 func LocalURL(addr net.Addr) string {
 	ap, err := netip.ParseAddrPort(addr.String())

@@ -36,8 +36,14 @@ var rules = []struct {
 	{"mailbeacon/ingest/clickhouse", []string{"cmd/mailbeacon"}},
 	{"mailbeacon/internal/engines", []string{
 		"cmd/engines", "internal/engines/kafka", "internal/engines/kafka/kafkatest", "internal/engines/clickhouse", "internal/engines/clickhouse/clickhousetest",
+		"internal/oidc/oidctest",
 	}},
-	{"mailbeacon/internal/api", []string{"cmd/mailbeacon", "internal/client"}},
+	{"mailbeacon/internal/api", []string{"cmd/mailbeacon", "internal/client", "internal/web"}},
+	{"mailbeacon/internal/web", []string{"cmd/mailbeacon"}},
+	{"mailbeacon/internal/oidc/oidctest", nil},
+	{"mailbeacon/internal/oidc", []string{"cmd/mailbeacon", "internal/web"}},
+	{"github.com/coreos/go-oidc", []string{"internal/oidc"}},
+	{"golang.org/x/oauth2", []string{"internal/oidc"}},
 }
 
 // source is one Go file that is not a test.
