@@ -226,6 +226,32 @@ func (r *Registry) List(after uint32, limit int) []Campaign {
 	return list
 }
 
+// Latest returns up to limit campaigns with numbers below before (0: of all), the latest first.
+func (r *Registry) Latest(before uint32, limit int) []Campaign {
+	s := r.state.Load()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	to := len(s.numbers)
+	if before > 0 {
+		to, _ = slices.BinarySearch(s.numbers, before)
+	}
+	list := make([]Campaign, 0, min(max(limit, 0), to))
+	for to > 0 && len(list) < limit {
+		to--
+		c, _ := s.numbered(s.numbers[to]).view()
+		list = append(list, c)
+	}
+	return list
+}
+
+// Len is how many campaigns there are.
+func (r *Registry) Len() int {
+	s := r.state.Load()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.numbers)
+}
+
 // Links returns a campaign's links by ascending number; none where the campaign is not known.
 func (r *Registry) Links(campaign uint32) []Link {
 	set := r.state.Load().numbered(campaign).set()
