@@ -140,7 +140,7 @@ func (d *Dashboard) campaignTable(k *look, campaigns []campaign.Campaign, lines 
 		l := &lines[i]
 		course := cell{Text: blank}
 		if sp := newSpark(l.Series); sp != nil {
-			course = cell{Spark: sp}
+			course = cell{Spark: sp, Sub: sp.Half}
 		}
 		t.Rows = append(t.Rows, row{Cells: []cell{
 			nameCell(l, titleLength),

@@ -1,8 +1,8 @@
 package dashboard
 
 import (
+	"math"
 	"strconv"
-	"time"
 
 	"mailbeacon/ingest/event"
 	"mailbeacon/internal/report"
@@ -12,6 +12,7 @@ const (
 	compareTitle = 60  // characters of a title
 	compareWidth = 360 // of the common axis
 	mostMonths   = 36  // that are drawn and listed; files have all
+	leastSlots   = 12  // a drawing has, so that few months do not stand far apart
 )
 
 // comparison is the body of the page.
@@ -102,7 +103,9 @@ func rankTable(ranked []report.Ranked, kind event.Kind, measure string) *table {
 			{Title: "Campaign", Fields: []string{"campaign", "title"}},
 			{Title: "Mails", Number: true, Fields: []string{"trackable"}},
 			{Title: "People", Number: true, Fields: peopleFields(kind.String() + "s")},
-			{Title: measure, Number: true, Fields: rateFields(kind.String() + "s"), Axis: on},
+			{Title: measure, Number: true, Fields: rateFields(kind.String() + "s")},
+			{Title: "95" + thin + "% interval", Number: true},
+			{Axis: on},
 		},
 	}
 	for i := range ranked {
@@ -115,7 +118,9 @@ func rankTable(ranked []report.Ranked, kind event.Kind, measure string) *table {
 		t.Rows = append(t.Rows, row{Class: class, Cells: []cell{
 			placeCell(r), nameCell(&r.Line, compareTitle),
 			{Text: count(m.Trackable), Number: true, Values: []any{m.Trackable}},
-			people(m), rated(m.Rate, m.Interval, m.TooFew, on),
+			people(m),
+			{Text: span(m.Rate), Number: true, Values: rateValues(m.Rate, m.Interval, m.TooFew)}, {Text: span(m.Interval), Number: true},
+			{Range: on.ranged(m.Rate, m.Interval)},
 		}})
 	}
 	return t
@@ -170,25 +175,24 @@ func trendTable(months []report.Month) *table {
 func trendPlot(months []report.Month) *plot {
 	label := "Rates by month, from " + months[0].Month.Format("January 2006") + " to " + months[len(months)-1].Month.Format("January 2006") + ". The table below has the numbers."
 	p := newPlot(label, "Open rate, %", "Click rate, %")
+	p.Panels[0].Accent = true
+	slots := max(len(months), leastSlots)
 	for i, share := range []func(*report.Month) *report.Share{
 		func(m *report.Month) *report.Share { return &m.Opens }, func(m *report.Month) *report.Share { return &m.Clicks },
 	} {
-		p.Panels[i].months(months, share)
+		p.Panels[i].months(months, slots, share)
 	}
-	last := -12
-	for i := range months {
-		// A word every so many months, and always where a year begins.
-		if wide := slotWidth(len(months)); float64(i-last)*wide >= 72 {
-			p.mark(i, len(months), monthMark(months[i].Month))
-			last = i
+	wide := slotWidth(slots)
+	for i, at := 0, -math.MaxFloat64; i < len(months); i++ {
+		if float64(i)*wide-at >= markRoom {
+			p.mark((float64(i)+0.5)*wide, "middle", months[i].Month.Format("Jan 2006"))
+			at = float64(i) * wide
 		}
 	}
 	return p
 }
 
-func monthMark(t time.Time) string { return t.Format("Jan 2006") }
-
-func (p *panel) months(months []report.Month, share func(*report.Month) *report.Share) {
+func (p *panel) months(months []report.Month, slots int, share func(*report.Month) *report.Share) {
 	var all []*report.Rate
 	for i := range months {
 		s := share(&months[i])
@@ -196,7 +200,7 @@ func (p *panel) months(months []report.Month, share func(*report.Month) *report.
 	}
 	top := newAxis(plotWidth, all...).Max
 	p.scale(top, 4, func(v float64) string { return pixelShare(v) })
-	slot := slotWidth(len(months))
+	slot := slotWidth(slots)
 	for i := range months {
 		s := share(&months[i])
 		if s.Interval == nil || s.TooFew {

@@ -99,6 +99,7 @@ func pixel(f float64) string { return strconv.FormatFloat(math.Round(f*10)/10, '
 type spark struct {
 	Bars  string
 	Label string
+	Half  string // in how many hours half of them came
 }
 
 const (
@@ -125,7 +126,7 @@ func newSpark(series []report.HourCount) *spark {
 	if all == 0 {
 		return nil
 	}
-	s := &spark{Label: count(all) + " opens in the first week, " + half(series, all)}
+	s := &spark{Label: count(all) + " opens in the first week", Half: half(series, all)}
 	var b strings.Builder
 	for i, n := range bars {
 		if n > 0 {
@@ -143,7 +144,7 @@ func half(series []report.HourCount, all uint64) string {
 	for _, h := range series {
 		if sum += h.Opens; 2*sum >= all {
 			hours := int(h.Hour.Sub(series[0].Hour).Hours()) + 1
-			return "half within " + count(hours) + thin + "h"
+			return "half in " + count(hours) + thin + "h"
 		}
 	}
 	return ""

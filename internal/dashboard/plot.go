@@ -94,12 +94,15 @@ func (p *panel) columns(values []uint64) {
 
 func slotWidth(n int) float64 { return float64(plotWidth-plotLeft-plotRight) / float64(max(1, n)) }
 
-// mark puts a word on the axis of time, at the left edge of a slot.
-func (p *plot) mark(slot, of int, text string) {
-	x := pixel(plotLeft + float64(slot)*slotWidth(of))
+// markRoom is what a word on the axis of time needs, in pixels.
+const markRoom = 76
+
+// mark puts a word on the axis of time, so far from its beginning.
+func (p *plot) mark(at float64, anchor, text string) {
+	x := pixel(plotLeft + at)
 	bottom := p.Panels[len(p.Panels)-1].Top + panelHeight
 	p.Marks += "M" + x + " " + strconv.Itoa(bottom) + "v5"
-	p.X = append(p.X, tick{At: x, Text: text, Anchor: "start"})
+	p.X = append(p.X, tick{At: x, Text: text, Anchor: anchor})
 }
 
 // niceCount is a round number at or above n, and in how many steps whole numbers lead there.

@@ -65,7 +65,7 @@ type fact struct {
 	part, key, name, text string
 	value                 any
 	wrong                 bool
-	act                   string // what to do where it is wrong
+	act                   string // what to do where it is wrong; "" where it never is
 }
 
 // system is how the server does, and what to do about it.
@@ -80,17 +80,17 @@ func (d *Dashboard) system(k *look) (*sheet, error) {
 		ID: "system", Caption: "The parts of this server",
 		Columns: []column{
 			{Title: "Part", Fields: []string{"part", "measure"}}, {Title: "Now", Number: true, Fields: []string{"value"}},
-			{Title: "State", Fields: []string{"state"}}, {Title: "What to do"},
+			{Title: "State", Fields: []string{"state"}}, {Title: "What to do where it is not good"},
 		},
 	}
 	for _, f := range facts {
-		state, class, act := "good", "", ""
+		state, class := "good", ""
 		if f.wrong {
-			state, class, act = "look at this", "wrong", f.act
+			state, class = "look at this", "wrong"
 		}
 		t.Rows = append(t.Rows, row{Class: class, Cells: []cell{
 			{Text: f.part + ": " + f.name, Values: []any{f.part, f.key}}, {Text: f.text, Number: true, Values: []any{f.value}},
-			{Text: capital(state), Values: []any{state}}, {Text: act},
+			{Text: capital(state), Values: []any{state}}, {Text: f.act},
 		}})
 	}
 	return k.finish(&sheet{
@@ -121,7 +121,7 @@ func spoolFacts(s *Spool) []fact {
 		{part, "bytes", "on disk", size(s.Bytes) + " in " + plural(s.Segments, "segment", "segments"), s.Bytes, false, ""},
 		{part, "oldest_seconds", "oldest event", age, s.Age.Seconds(), s.Age > oldSpool, "Events are kept until they are counted, and leave within six minutes then. If counting is well, wait; if not, see there."},
 		counted(part, "failed_appends", "events not taken since the start", s.FailedAppends, s.FailedAppends > 0, "These were answered and are lost. The log says when; the disk was full or failed."),
-		counted(part, "damaged", "damaged places found", s.Damaged, s.Damaged > 0, "Their bytes are kept as .bad files in the spool's folder, and the rest is counted. mailbeacon spool dump shows what is in them; look at the disk."),
+		counted(part, "damaged", "damaged places found", s.Damaged, s.Damaged > 0, "The bytes are kept as .bad files in the spool's folder, and the rest is counted. mailbeacon spool dump shows what is in them; look at the disk."),
 	}
 }
 
@@ -177,13 +177,11 @@ func controlFacts(c *Control, k *look) []fact {
 
 // storeFact is when counts could be read last.
 func (d *Dashboard) storeFact(k *look) fact {
-	f := fact{"Counts", "last_read", "last read by a page", "not yet", nil, false, ""}
-	if last, failing := d.memory.state(); !last.IsZero() || failing {
-		f.wrong = failing
-		f.act = "The store does not answer: on one machine that is counts.db, in a cluster ClickHouse. Pages show what they last read, and recover by themselves."
-		if !last.IsZero() {
-			f.text, f.value = lapse(max(0, k.now.Sub(last)))+" ago", last.UTC()
-		}
+	last, failing := d.memory.state()
+	f := fact{"Counts", "last_read", "last read by a page", "not yet", nil, failing,
+		"The store does not answer: on one machine that is counts.db, in a cluster ClickHouse. Pages show what they last read, where they have it, and recover by themselves."}
+	if !last.IsZero() {
+		f.text, f.value = lapse(max(0, k.now.Sub(last)))+" ago", last.UTC()
 	}
 	return f
 }

@@ -75,11 +75,10 @@ func peopleFields(prefix string) []string { return []string{prefix + "_certain",
 
 // rated is a cell of a rate and its interval, drawn on an axis.
 func rated(rate, interval *report.Rate, tooFew bool, on *axis) cell {
-	c := cell{Number: true, Text: blank, Values: []any{nil, nil, nil, nil, nil}}
+	c := cell{Number: true, Text: blank, Values: rateValues(rate, interval, tooFew)}
 	if rate == nil {
 		return c
 	}
-	c.Values = []any{rate.Low, rate.High, interval.Low, interval.High, tooFew}
 	if tooFew {
 		c.Text = tooFewWords
 		return c
@@ -92,6 +91,13 @@ func rated(rate, interval *report.Rate, tooFew bool, on *axis) cell {
 }
 
 const tooFewWords = "too few"
+
+func rateValues(rate, interval *report.Rate, tooFew bool) []any {
+	if rate == nil {
+		return []any{nil, nil, nil, nil, nil}
+	}
+	return []any{rate.Low, rate.High, interval.Low, interval.High, tooFew}
+}
 
 func rateFields(prefix string) []string {
 	return []string{prefix + "_rate_low", prefix + "_rate_high", prefix + "_interval_low", prefix + "_interval_high", prefix + "_too_few"}

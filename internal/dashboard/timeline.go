@@ -102,23 +102,29 @@ func (t *timeline) plot() *plot {
 	}
 	p.Panels[0].columns(opens)
 	p.Panels[1].columns(clicks)
-	last := -len(opens)
-	for i, s := range t.slots {
-		begins := t.By == "day" || i == 0 || s.at.Day() != t.slots[i-1].at.Day()
-		if begins && float64(i-last)*slotWidth(len(opens)) >= 72 {
-			p.mark(i, len(opens), t.markOf(s.at))
-			last = i
-		}
-	}
+	t.mark(p, slotWidth(len(opens)))
 	return p
 }
 
-// markOf is a slot's word on the axis of time.
-func (t *timeline) markOf(at time.Time) string {
-	if t.By == "hour" && at.Hour() != 0 {
-		return at.Format("2 Jan, 15:04")
+// mark names the days. The first hour has its own word where the first midnight leaves it room.
+func (t *timeline) mark(p *plot, wide float64) {
+	var days []int
+	for i, s := range t.slots {
+		if t.By == "day" || i > 0 && s.at.Day() != t.slots[i-1].at.Day() {
+			days = append(days, i)
+		}
 	}
-	return at.Format("Mon 2 Jan")
+	free := 0.0
+	if t.By == "hour" && (len(days) == 0 || float64(days[0])*wide >= markRoom) {
+		p.mark(0, "start", t.slots[0].at.Format("2 Jan, 15:04"))
+		free = markRoom
+	}
+	for _, i := range days {
+		if at := float64(i) * wide; at >= free {
+			p.mark(at, "start", t.slots[i].at.Format("Mon 2 Jan"))
+			free = at + markRoom
+		}
+	}
 }
 
 // table is the same in numbers, without what has none. The page shows what is drawn, files all.
