@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	compareTitle = 60  // characters of a title
+	compareTitle = 50  // characters of a title
 	compareWidth = 360 // of the common axis
 	mostMonths   = 36  // that are drawn and listed; files have all
 	leastSlots   = 12  // a drawing has, so that few months do not stand far apart

@@ -168,7 +168,7 @@ func (w *world) listed(t testing.TB, address string) (names []string, links map[
 	t.Helper()
 	doc := parse(t, w.page(t, address))
 	for _, tr := range all(doc, "tbody", "tr") {
-		names = append(names, text(all(tr, "span")[0]))
+		names = append(names, text(all(tr, "bdi")[1]))
 	}
 	links = map[string]string{}
 	for _, a := range all(doc, "a") {

@@ -36,8 +36,10 @@ var rules = []struct {
 	{"mailbeacon/ingest/clickhouse", []string{"cmd/mailbeacon"}},
 	{"mailbeacon/internal/engines", []string{
 		"cmd/engines", "internal/engines/kafka", "internal/engines/kafka/kafkatest", "internal/engines/clickhouse", "internal/engines/clickhouse/clickhousetest",
+		"internal/engines/browsertest",
 	}},
 	{"mailbeacon/internal/api", []string{"cmd/mailbeacon", "internal/client"}},
+	{"mailbeacon/internal/dashboard", []string{"cmd/mailbeacon", "internal/web"}},
 }
 
 // source is one Go file that is not a test.
