@@ -105,7 +105,7 @@ func rankTable(ranked []report.Ranked, kind event.Kind, measure string) *table {
 			{Title: "People", Number: true, Fields: peopleFields(kind.String() + "s")},
 			{Title: measure, Number: true, Fields: rateFields(kind.String() + "s")},
 			{Title: "95" + thin + "% interval", Number: true},
-			{Axis: on},
+			{Title: "On one axis", Axis: on},
 		},
 	}
 	for i := range ranked {
