@@ -66,7 +66,7 @@ func newAxis(width int, all ...*report.Rate) *axis {
 
 // x is where a share stands.
 func (a *axis) x(share float64) float64 {
-	return margin + min(1, share/a.Max)*float64(a.Width-2*margin)
+	return margin + share/a.Max*float64(a.Width-2*margin)
 }
 
 // ranged is a rate and its interval on an axis.

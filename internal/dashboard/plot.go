@@ -67,7 +67,7 @@ func (p *panel) scale(top float64, steps int, text func(float64) string) {
 }
 
 func (p *panel) y(v, top float64) float64 {
-	return float64(p.Top) + panelHeight*(1-min(1, v/top))
+	return float64(p.Top) + panelHeight*(1-v/top)
 }
 
 // columns draws counts as columns, each in its slot.

@@ -87,6 +87,11 @@ func TestSums(t *testing.T) {
 			}
 			c.Counts = append(c.Counts, aggregate.Count{Cell: cell, N: rapid.Uint64Range(1, 5000).Draw(rt, "n")})
 		}
+		if rapid.Bool().Draw(rt, "all links") {
+			for i := range links {
+				c.Counts = append(c.Counts, aggregate.Count{Cell: aggregate.Cell{Campaign: number, Hour: 494_000, Kind: event.Click, Link: uint16(i + 1)}, N: 2})
+			}
+		}
 		w.commit(t, c)
 		for _, m := range []aggregate.Member{{}, {Opens: event.OptedOut, Clicks: event.OptedOut}, {Opens: event.PlainText, Clicks: event.PlainText}, {Opens: event.AggregateOnly, Clicks: event.Counted}, {Opens: event.NoBasis, Clicks: event.DateOnly}} {
 			must(t, w.store.AddPopulation(t.Context(), []aggregate.Population{{Campaign: number, Member: m, Hashes: rapid.SliceOfN(rapid.Uint64(), 0, 20).Draw(rt, "people")}}))

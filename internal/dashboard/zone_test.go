@@ -100,7 +100,11 @@ func TestDays(t *testing.T) {
 			continue
 		}
 		for i, r := range rows {
-			if r["clicks"] != c.want[i] {
+			zone, err := time.LoadLocation(c.zone)
+			must(t, err)
+			year, month, day := c.first.In(zone).Date()
+			date := time.Date(year, month, day+i, 12, 0, 0, 0, zone).Format(time.DateOnly)
+			if r["clicks"] != c.want[i] || !strings.HasPrefix(r["begins"].(string), date) {
 				t.Errorf("%s: day %d, %v, has %v clicks, want %v", c.zone, i, r["begins"], r["clicks"], c.want[i])
 			}
 		}
