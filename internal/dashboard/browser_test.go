@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -71,7 +75,7 @@ const shifted = `new Promise(done => {
 	const all = [];
 	new PerformanceObserver(l => l.getEntries().forEach(e => all.push(e.value + " of " + e.sources.map(s => s.node && s.node.nodeName))))
 		.observe({ type: "layout-shift", buffered: true });
-	setTimeout(() => done(all.join()), 100);
+	setTimeout(() => done(all.join(';')), 100);
 })`
 
 // looks are the pages that a person's eye has seen in both colours, on a phone and on a wide screen.
@@ -110,6 +114,41 @@ func TestAccessible(t *testing.T) {
 				must(t, err)
 				if found != "" {
 					t.Errorf("%s:\n%s", at, found)
+				}
+			}
+		}
+	}
+}
+
+// TestSlowly has pages come in pieces, as over a bad line: what is shown already stays where it is.
+func TestSlowly(t *testing.T) {
+	t.Parallel()
+	b := newTab(t)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		whole := httptest.NewRecorder()
+		b.mux.ServeHTTP(whole, r)
+		maps.Copy(w.Header(), whole.Header())
+		w.WriteHeader(whole.Code)
+		for piece := range slices.Chunk(whole.Body.Bytes(), 3000) {
+			if _, err := w.Write(piece); err != nil {
+				return
+			}
+			w.(http.Flusher).Flush()
+			time.Sleep(30 * time.Millisecond)
+		}
+	}))
+	t.Cleanup(s.Close)
+	b.base = s.URL
+	for _, address := range []string{"/campaigns", "/compare?n=200", "/campaigns/letter-054", "/consent", "/system"} {
+		for _, width := range []int64{360, 1280} {
+			b.do(chromedp.EmulateViewport(width, 900))
+			b.open(address)
+			moved := b.shown(shifted)
+			// A word that is cut in two may move by itself when the rest of it comes.
+			for _, m := range strings.Split(moved, ";") {
+				by, _, _ := strings.Cut(m, " ")
+				if f, err := strconv.ParseFloat(by, 64); moved != "" && (err != nil || f > 0.0002) {
+					t.Errorf("%s at %d: the layout shifts by %s", address, width, m)
 				}
 			}
 		}
