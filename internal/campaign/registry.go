@@ -243,6 +243,14 @@ func (r *Registry) Latest(before uint32, limit int) []Campaign {
 	return list
 }
 
+// Len is how many campaigns there are.
+func (r *Registry) Len() int {
+	s := r.state.Load()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.numbers)
+}
+
 // Links returns a campaign's links by ascending number; none where the campaign is not known.
 func (r *Registry) Links(campaign uint32) []Link {
 	set := r.state.Load().numbered(campaign).set()

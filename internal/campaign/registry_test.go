@@ -418,3 +418,34 @@ func BenchmarkApply(b *testing.B) {
 }
 
 var _ control.Folder = (*Registry)(nil)
+
+func TestLatest(t *testing.T) {
+	t.Parallel()
+	r := NewRegistry()
+	if r.Len() != 0 || len(r.Latest(0, 5)) != 0 || len(r.Latest(9, 5)) != 0 {
+		t.Error("campaigns of nobody")
+	}
+	for i, n := range []uint32{7, 1, 5000, 12} {
+		apply(t, r, control.KindCampaign, fmt.Sprint("c", n), campaignJSON(n, "", byte(i)))
+	}
+	apply(t, r, control.KindLink, "unannounced/1", linkJSON("x", "http://one.example", false))
+	for _, c := range []struct {
+		before uint32
+		limit  int
+		want   []uint32
+	}{
+		{0, 9, []uint32{5000, 12, 7, 1}}, {0, 2, []uint32{5000, 12}}, {12, 2, []uint32{7, 1}}, {13, 1, []uint32{12}},
+		{1, 3, nil}, {2, 3, []uint32{1}}, {1<<32 - 1, 1, []uint32{5000}}, {0, 0, nil}, {0, -1, nil},
+	} {
+		var got []uint32
+		for _, found := range r.Latest(c.before, c.limit) {
+			got = append(got, found.Number)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("before %d, at most %d: %d, want %d", c.before, c.limit, got, c.want)
+		}
+	}
+	if r.Len() != 4 {
+		t.Errorf("%d campaigns, want 4", r.Len())
+	}
+}

@@ -36,12 +36,13 @@ var rules = []struct {
 	{"mailbeacon/ingest/clickhouse", []string{"cmd/mailbeacon"}},
 	{"mailbeacon/internal/engines", []string{
 		"cmd/engines", "internal/engines/kafka", "internal/engines/kafka/kafkatest", "internal/engines/clickhouse", "internal/engines/clickhouse/clickhousetest",
-		"internal/oidc/oidctest",
+		"internal/oidc/oidctest", "internal/engines/browsertest",
 	}},
 	{"mailbeacon/internal/api", []string{"cmd/mailbeacon", "internal/client", "internal/web"}},
 	{"mailbeacon/internal/web", []string{"cmd/mailbeacon"}},
 	{"mailbeacon/internal/oidc/oidctest", nil},
 	{"mailbeacon/internal/oidc", []string{"cmd/mailbeacon", "internal/web"}},
+	{"mailbeacon/internal/dashboard", []string{"cmd/mailbeacon"}},
 	{"github.com/coreos/go-oidc", []string{"internal/oidc"}},
 	{"golang.org/x/oauth2", []string{"internal/oidc"}},
 }

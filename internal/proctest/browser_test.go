@@ -6,45 +6,18 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"mailbeacon/internal/engines/browsertest"
 )
 
 // chromium opens a browser that says it is one: headless Chromium's own User-Agent names an
 // automaton, and as such it would be counted.
-func chromium(t *testing.T) context.Context {
-	t.Helper()
-	path := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		if os.Getenv("CI") != "" {
-			t.Fatal("there is no Chromium")
-		}
-		t.Skip("there is no Chromium; `apt-get install chromium`")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
-		chromedp.UserAgent(browser), chromedp.UserDataDir(t.TempDir()))
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	// The first action's context is the browser's life; only later ones may have a bound.
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel = context.WithTimeout(ctx, 5*patience) // for all that a test does in it
-	t.Cleanup(cancel)
-	return ctx
-}
+func chromium(t *testing.T) context.Context { return browsertest.Open(t, browser, 5*patience) }
 
 // shop is where the mail's link leads: it shows its own address.
 func shop(t *testing.T) *httptest.Server {
@@ -140,14 +113,14 @@ func TestPreferencesInBrowser(t *testing.T) {
 		}
 	}
 	do(chromedp.EmulateViewport(390, 844), chromedp.Navigate(page))
-	shoot(browsing, t, "preferences-phone")
+	browsertest.Shoot(browsing, t, "preferences-phone")
 	do(chromedp.EmulateViewport(1200, 900), chromedp.Navigate(page))
-	shoot(browsing, t, "preferences")
+	browsertest.Shoot(browsing, t, "preferences")
 	look()    // to look at the page changes nothing
 	s.drain() // what is not counted yet would fall under the refusal too
 	do(chromedp.Click(`input[name="opens"][value="refused"]`), chromedp.Click(`button:not([name])`),
 		chromedp.WaitVisible(`input[name="opens"][value="refused"][checked]`))
-	shoot(browsing, t, "preferences-saved")
+	browsertest.Shoot(browsing, t, "preferences-saved")
 	look()
 	s.drain()
 	r, err := c.Report(ctx, "spring")
@@ -165,20 +138,4 @@ func TestPreferencesInBrowser(t *testing.T) {
 		t.Errorf("recorded: %+v", who)
 	}
 	s.stop()
-}
-
-// shoot keeps a screenshot where MAILBEACON_SCREENSHOTS names a folder.
-func shoot(browsing context.Context, t *testing.T, name string) {
-	t.Helper()
-	dir := os.Getenv("MAILBEACON_SCREENSHOTS")
-	if dir == "" {
-		return
-	}
-	png, err := chromedp.Run(browsing, chromedp.FullScreenshot(100))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }

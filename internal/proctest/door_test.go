@@ -16,6 +16,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"mailbeacon/internal/engines/browsertest"
 	"mailbeacon/internal/oidc/oidctest"
 )
 
@@ -51,16 +52,16 @@ func (s *server) key(name, role string) string {
 
 // TestDoorIsAccessible shows every page of the door on a phone and a wide screen, light and dark, and has axe-core check it.
 func TestDoorIsAccessible(t *testing.T) {
-	checker, b := axe(t), tester{t, chromium(t)}
+	checker, b := browsertest.Axe(t), tester{t, chromium(t)}
 	s := start(t, t.TempDir(), append([]string{"--oidc-issuer", "http://localhost:1/", "--oidc-client-id", "web", "--oidc-roles", "news=marketer"}, quick...)...)
 	key := s.key("ann", "marketer")
 	for _, colours := range []string{"light", "dark"} {
 		for _, l := range []look{{"en", colours, 320, 640}, {"en", colours, 1200, 900}} {
 			check := func(state string) {
 				t.Helper()
-				shoot(b.ctx, t, fmt.Sprintf("door-%v-%s", l, state))
-				b.shown(checker + "; axe.version")
-				found := b.shown(`axe.run(document).then(r => r.violations.map(v => v.id + ": " + v.help + " " + v.nodes.map(n => n.html).join(" ")).join("\n"))`)
+				browsertest.Shoot(b.ctx, t, fmt.Sprintf("door-%v-%s", l, state))
+				found, err := browsertest.Violations(b.ctx, checker)
+				must(t, err)
 				if found != "" {
 					t.Errorf("%v, %s:\n%s", l, state, found)
 				}
@@ -72,7 +73,7 @@ func TestDoorIsAccessible(t *testing.T) {
 				}
 			}
 			url := s.dashboard()
-			b.do(scheme(l.colours), chromedp.EmulateViewport(l.width, l.height), chromedp.Navigate(url+"/reports"))
+			b.do(browsertest.Scheme(l.colours), chromedp.EmulateViewport(l.width, l.height), chromedp.Navigate(url+"/reports"))
 			check("not-found")
 			b.do(chromedp.Navigate(url + "/"))
 			check("sign-in")
@@ -111,7 +112,7 @@ func TestDoorByKeyboardWithoutScript(t *testing.T) {
 			b.do(chromedp.KeyEvent(k))
 		}
 	}
-	b.do(call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}), chromedp.Navigate(s.link()))
+	b.do(browsertest.Call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}), chromedp.Navigate(s.link()))
 	press(kb.Enter) // the button has the focus
 	b.do(chromedp.WaitVisible(".leave"))
 	if who := b.shown(`document.querySelector("main strong").textContent`); who != "(admin.key)" {

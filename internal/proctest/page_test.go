@@ -1,86 +1,23 @@
 package proctest
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
-	"mailbeacon/internal/engines"
+	"mailbeacon/internal/engines/browsertest"
 )
-
-// axeVersion is of the npm package that checks pages against WCAG.
-const axeVersion = "4.14.1"
-
-// axe returns the checker's source, and downloads it once.
-func axe(t *testing.T) string {
-	t.Helper()
-	cache, err := engines.Cache()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(cache, "axe-core-"+axeVersion+".js")
-	if b, err := os.ReadFile(path); err == nil {
-		return string(b)
-	}
-	work := t.TempDir()
-	npm := exec.CommandContext(t.Context(), "npm", "pack", "--silent", "--pack-destination", work, "axe-core@"+axeVersion)
-	if out, err := npm.CombinedOutput(); err != nil {
-		if os.Getenv("CI") == "" {
-			t.Skipf("axe-core can't be had: %v: %s", err, out)
-		}
-		t.Fatalf("npm pack: %v: %s", err, out)
-	}
-	f, err := os.Open(filepath.Join(work, "axe-core-"+axeVersion+".tgz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if err != nil {
-			t.Fatalf("axe-core's package: %v", err)
-		}
-		if h.Name != "package/axe.min.js" {
-			continue
-		}
-		b, err := io.ReadAll(r)
-		if err == nil {
-			err = errors.Join(os.WriteFile(path+".new", b, 0o600), os.Rename(path+".new", path))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(b)
-	}
-}
-
-// call sends the browser one command of its protocol.
-func call[P, R any](c cdp.Command[P, R], p P) chromedp.Action[chromedp.Void] {
-	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
-		_, err := cdp.Call(ctx, t, c, p)
-		return chromedp.Void{}, err
-	}
-}
 
 // reads sets what the browser says of its reader.
 func reads(language string, more ...string) chromedp.Action[chromedp.Void] {
@@ -88,11 +25,7 @@ func reads(language string, more ...string) chromedp.Action[chromedp.Void] {
 	for i := 0; i < len(more); i += 2 {
 		headers[more[i]] = more[i+1]
 	}
-	return call(network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: headers})
-}
-
-func scheme(colours string) chromedp.Action[chromedp.Void] {
-	return call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: colours}}})
+	return browsertest.Call(network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: headers})
 }
 
 // tester drives the browser and ends the test where that fails.
@@ -129,7 +62,7 @@ func (l look) String() string { return fmt.Sprintf("%s-%s-%d", l.language, l.col
 // TestPageIsAccessible shows the page in both languages, on a phone and a wide screen, light and dark,
 // in each of its states, and has axe-core check it.
 func TestPageIsAccessible(t *testing.T) {
-	checker, b := axe(t), tester{t, chromium(t)}
+	checker, b := browsertest.Axe(t), tester{t, chromium(t)}
 	s := start(t, t.TempDir(), quick...)
 	c := s.client()
 	newLane(t.Context(), t, c, "spring")
@@ -144,9 +77,9 @@ func TestPageIsAccessible(t *testing.T) {
 		page := "http://" + s.public + pathOf(t, mint(t.Context(), t, c, "spring", fmt.Sprintf("reader%d@example.org", i)).UnsubscribeURL)
 		check := func(state string) {
 			t.Helper()
-			shoot(b.ctx, t, fmt.Sprintf("page-%v-%s", l, state))
-			b.shown(checker + "; axe.version")
-			found := b.shown(`axe.run(document).then(r => r.violations.map(v => v.id + ": " + v.help + " " + v.nodes.map(n => n.html).join(" ")).join("\n"))`)
+			browsertest.Shoot(b.ctx, t, fmt.Sprintf("page-%v-%s", l, state))
+			found, err := browsertest.Violations(b.ctx, checker)
+			must(t, err)
 			if found != "" {
 				t.Errorf("%v, %s:\n%s", l, state, found)
 			}
@@ -157,7 +90,7 @@ func TestPageIsAccessible(t *testing.T) {
 				t.Errorf("%v, %s: the page is in %s", l, state, got)
 			}
 		}
-		b.do(reads(l.language, "Sec-GPC", "1"), scheme(l.colours), chromedp.EmulateViewport(l.width, l.height), chromedp.Navigate(page))
+		b.do(reads(l.language, "Sec-GPC", "1"), browsertest.Scheme(l.colours), chromedp.EmulateViewport(l.width, l.height), chromedp.Navigate(page))
 		check("first")
 		b.do(chromedp.Click(`input[name="opens"][value="refused"]`), chromedp.Click(`input[name="format"][value="plain"]`),
 			chromedp.Click(`button:not([name])`), chromedp.WaitVisible(`[role="status"]`))
@@ -229,7 +162,7 @@ func TestPageByKeyboardWithoutScript(t *testing.T) {
 			t.Errorf("recorded %s, want %s", got, want)
 		}
 	}
-	b.do(call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}), reads("en"), chromedp.Navigate(page))
+	b.do(browsertest.Call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}), reads("en"), chromedp.Navigate(page))
 	keys(kb.Tab, " ", kb.ArrowDown) // opens: granted, then refused
 	keys(kb.Tab, " ")               // clicks: granted
 	keys(kb.Tab, " ", kb.ArrowDown) // html, then plain

@@ -23,7 +23,7 @@ func LinesCSV(w io.Writer, lines []Line) error {
 	_ = out.Write(lineColumns) // the writer keeps the first error for Flush
 	for i := range lines {
 		l := &lines[i]
-		row := []string{cell(l.Campaign), cell(l.Title), l.Created.Format(time.RFC3339), digits(l.Delivered), digits(l.Bounced), digits(l.Trackable)}
+		row := []string{Cell(l.Campaign), Cell(l.Title), l.Created.Format(time.RFC3339), digits(l.Delivered), digits(l.Bounced), digits(l.Trackable)}
 		for _, m := range []*Measure{&l.Opens, &l.Clicks} {
 			row = append(row, digits(m.Received), digits(m.Total), digits(m.Unique), digits(m.Certain), digits(m.Trackable))
 			row = append(append(row, m.Rate.ends()...), m.Interval.ends()...)

@@ -133,7 +133,7 @@ func CSV(w io.Writer, r *Report) error {
 	out := csv.NewWriter(w)
 	put := func(section, name, measure, value string) {
 		// The writer keeps the first error for Flush.
-		_ = out.Write([]string{cell(section), cell(name), cell(measure), value})
+		_ = out.Write([]string{Cell(section), Cell(name), Cell(measure), value})
 	}
 	count := digits
 	put("section", "name", "measure", "value")
@@ -167,8 +167,8 @@ func CSV(w io.Writer, r *Report) error {
 	rates(put, "click_to_open", r.ClickToOpen.Rate, r.ClickToOpen.Interval, r.ClickToOpen.TooFew)
 	for _, l := range r.Links {
 		name := strconv.Itoa(int(l.Link))
-		for _, row := range [][2]string{{"position", strconv.Itoa(l.Position)}, {"label", cell(l.Label)}, {"advertiser", cell(l.Advertiser)},
-			{"url", cell(l.URL)}, {"total", count(l.Total)}, {"unique", count(l.Unique)}, {"certain", count(l.Certain)}} {
+		for _, row := range [][2]string{{"position", strconv.Itoa(l.Position)}, {"label", Cell(l.Label)}, {"advertiser", Cell(l.Advertiser)},
+			{"url", Cell(l.URL)}, {"total", count(l.Total)}, {"unique", count(l.Unique)}, {"certain", count(l.Certain)}} {
 			put("link", name, row[0], row[1])
 		}
 	}
@@ -198,8 +198,8 @@ func rates(put func(section, name, measure, value string), name string, rate, in
 	put("kind", name, "too_few", strconv.FormatBool(tooFew))
 }
 
-// cell defuses what a spreadsheet would take for a formula.
-func cell(s string) string {
+// Cell defuses what a spreadsheet would take for a formula.
+func Cell(s string) string {
 	if s != "" && strings.ContainsRune("=+-@\t\r\n", rune(s[0])) {
 		return "'" + s
 	}
