@@ -16,6 +16,7 @@ import (
 	"mailbeacon/internal/config"
 	"mailbeacon/internal/consent"
 	"mailbeacon/internal/control"
+	pages "mailbeacon/internal/dashboard"
 )
 
 func newAdminCommand(c *cli) *cobra.Command {
@@ -121,7 +122,10 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	}
 	defer closeQuietly(private)
 
-	board, err := openDashboard(cfg, dir, access, private.Addr(), logger)
+	notReady := func() []string { return adminNotReady(state, voices, store) }
+	board, err := openDashboard(cfg, dir, access, private.Addr(), shown{
+		state: state, store: store, notReady: notReady, system: func() pages.System { return pages.System{Control: state.controlOf(true)} },
+	}, logger)
 	if err != nil {
 		return err
 	}
@@ -131,7 +135,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	measureLedger(metrics, ledger)
 	measureLease(metrics, state.follower)
 	voices.measure(metrics)
-	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, board, func() []string { return adminNotReady(state, voices, store) },
+	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, board, notReady,
 		promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
 	if err != nil {
 		return err
@@ -149,6 +153,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	startExport(work, metrics, files)
 	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
 	work.Go("follow the control log", state.follower.Run)
+	work.Go("keep the dashboard's numbers", board.keepPages)
 	voices.start(work)
 	work.Go("copy consent changes into the ledger", ledger.Run)
 	work.Go("beat in the control log", func(ctx context.Context) error { return control.Beat(ctx, state.log, logger) })

@@ -11,6 +11,7 @@ import (
 	"mailbeacon/internal/api"
 	"mailbeacon/internal/audit"
 	"mailbeacon/internal/config"
+	pages "mailbeacon/internal/dashboard"
 	"mailbeacon/internal/datadir"
 	"mailbeacon/internal/oidc"
 	"mailbeacon/internal/web"
@@ -19,13 +20,14 @@ import (
 // dashboard is what a browser reaches on the private side.
 type dashboard struct {
 	site  *web.Site
+	pages *pages.Dashboard
 	audit *audit.Log
 	oidc  *oidc.Provider // nil where people sign in by keys and links alone
 	url   string         // where people reach it
 }
 
 // openDashboard makes the dashboard of a private side that listens on addr.
-func openDashboard(cfg *config.Config, dir *datadir.Dir, keys *api.Keys, addr net.Addr, logger *slog.Logger) (*dashboard, error) {
+func openDashboard(cfg *config.Config, dir *datadir.Dir, keys *api.Keys, addr net.Addr, show shown, logger *slog.Logger) (*dashboard, error) {
 	d := &dashboard{url: cfg.DashboardURL}
 	if d.url == "" {
 		d.url = config.LocalURL(addr)
@@ -41,6 +43,10 @@ func openDashboard(cfg *config.Config, dir *datadir.Dir, keys *api.Keys, addr ne
 		return nil, usage(&config.Error{Setting: "oidc-issuer", Source: "--oidc-issuer", Reason: "is not set, and other settings of the provider are; right would be all, or none"})
 	}
 	var err error
+	if d.pages, o.Pages, err = newPages(show, logger); err != nil {
+		return nil, err
+	}
+	o.Files = map[string]http.Handler{"GET " + pages.FilesPath: d.pages.Files()}
 	if d.audit, err = audit.Open(dir.Root()); err != nil {
 		return nil, err
 	}

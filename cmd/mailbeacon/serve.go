@@ -107,7 +107,9 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	board, err := openDashboard(cfg, dir, keys.api, private.Addr(), logger)
+	board, err := openDashboard(cfg, dir, keys.api, private.Addr(), shown{
+		state: state, store: events.counts, system: systemOf(state, events, fold), notReady: func() []string { return notReady(state, events, fold) },
+	}, logger)
 	if err != nil {
 		return err
 	}
@@ -138,6 +140,7 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	work.Go("take up rotated keys", keys.watch)
 	work.Go("follow the control log", state.follower.Run)
 	work.Go("fold", fold.runner.Run)
+	work.Go("keep the dashboard's numbers", board.keepPages)
 	startWebhook(work, metrics, hook)
 	startExport(work, metrics, files)
 	work.Go("mark the control log", markControl(state, events.counts, logger))

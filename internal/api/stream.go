@@ -26,9 +26,10 @@ func (a *API) stream(op *huma.Operation, doc streamDoc, serve func(context.Conte
 		case err == nil:
 			x.finish()
 		case !x.started:
-			x.interrupt()
-			w.Header().Set("Connection", "close") // what is left of the body is not read: nothing else can follow
+			w.Header().Set("Connection", "close") // not all that is left of the body is read: nothing else can follow
 			a.explain(err, op.OperationID).write(w)
+			x.drain()
+			x.interrupt()
 		default:
 			if !errors.Is(err, errGone) && r.Context().Err() == nil {
 				_ = a.explain(err, op.OperationID) // for the log; the answer has begun
@@ -101,6 +102,26 @@ func (x *exchange) interrupt() {
 	defer x.mu.Unlock()
 	x.interrupted = true
 	_ = x.rc.SetReadDeadline(time.Unix(1, 0))
+}
+
+// Bounds of drain.
+const (
+	drainTime  = 500 * time.Millisecond
+	drainBytes = 256 << 10
+)
+
+// drain sends the answer, and reads a little more of the body: a connection that is closed before what was sent is
+// read is reset, and the client may lose the answer that tells why.
+func (x *exchange) drain() {
+	_ = x.rc.Flush() // the client may be gone
+	x.mu.Lock()
+	whole := x.whole
+	x.mu.Unlock()
+	if whole {
+		return
+	}
+	_ = x.rc.SetReadDeadline(time.Now().Add(drainTime))
+	_, _ = io.CopyN(io.Discard, x.request.Body, drainBytes)
 }
 
 // start sends the header of the answer.

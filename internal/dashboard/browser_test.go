@@ -220,7 +220,8 @@ func TestZoneInBrowser(t *testing.T) {
 		t.Errorf("offered and chosen: %s", got)
 	}
 	b.shown(`document.querySelector("#zone-name").value = "Asia/Colombo"; ""`)
-	b.do(chromedp.Click(`#zone button`), chromedp.WaitVisible(`svg.plot`))
+	b.do(chromedp.Click(`#zone button`))
+	b.until(`location.search.includes("zone=") && document.querySelector("svg.plot") !== null`)
 	b.open("/campaigns/letter-054")
 	if got := b.shown(`document.querySelector("#timeline-caption").textContent + document.cookie`); got != "Opens and clicks by hour, times in Asia/Colombo" {
 		t.Errorf("the zone does not stay, or script can read the cookie: %s", got)

@@ -112,7 +112,7 @@ func rankTable(ranked []report.Ranked, kind event.Kind, measure string) *table {
 		r := &ranked[i]
 		m := r.Of(kind)
 		class := ""
-		if i > 0 && overlap(ranked[i-1].Of(kind).Interval, m.Interval) {
+		if ranked[i].Joined {
 			class = "joined"
 		}
 		t.Rows = append(t.Rows, row{Class: class, Cells: []cell{
@@ -132,8 +132,6 @@ func kindWords(k event.Kind) string {
 	}
 	return "the share of mails that were opened"
 }
-
-func overlap(a, b *report.Rate) bool { return a.Low <= b.High && b.Low <= a.High }
 
 // placeCell is a place, or the range of places that a campaign may have.
 func placeCell(r *report.Ranked) cell {

@@ -69,12 +69,13 @@ func TestSpark(t *testing.T) {
 	}
 }
 
-// TestJoined: those are joined to the one before whose intervals overlap, and no others.
+// TestJoined: those are joined to the one before that nothing tells from it, and no others.
 func TestJoined(t *testing.T) {
 	t.Parallel()
 	lines := []report.Line{}
-	for _, r := range []report.Rate{{Low: 0.8, High: 0.9}, {Low: 0.5, High: 0.6}, {Low: 0.45, High: 0.55}, {Low: 0.1, High: 0.2}} {
-		lines = append(lines, report.Line{Opens: report.Measure{Rate: &r, Interval: &r}})
+	for _, r := range []report.Rate{{Low: 0.8, High: 0.9}, {Low: 0.5, High: 0.6}, {Low: 0.49, High: 0.59}, {Low: 0.1, High: 0.2}} {
+		n := uint64(1000 * (r.Low + r.High) / 2)
+		lines = append(lines, report.Line{Opens: report.Measure{Rate: &r, Interval: &r, Certain: n, Unique: n, Trackable: 1000}})
 	}
 	got := ""
 	for _, r := range rankTable(report.Rank(lines, event.Open), event.Open, "Open rate").Rows {

@@ -15,18 +15,21 @@ import (
 	"mailbeacon/ingest/storetest"
 	"mailbeacon/internal/campaign"
 	"mailbeacon/internal/consent"
+	"mailbeacon/internal/heatmap"
 )
 
 // TestRoles: who may see what is data, and says of numbers no more than the API's access does.
 func TestRoles(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{
-		"GET /{$}":              "admin sender marketer privacy advertiser",
-		"GET /campaigns":        "admin marketer",
-		"GET /campaigns/{name}": "admin marketer",
-		"GET /compare":          "admin marketer",
-		"GET /consent":          "admin privacy",
-		"GET /system":           "admin sender marketer privacy",
+		"GET /{$}":                        "admin sender marketer privacy advertiser",
+		"GET /campaigns":                  "admin marketer",
+		"GET /campaigns/{name}":           "admin marketer",
+		"GET /campaigns/{name}/heat":      "admin marketer",
+		"GET /campaigns/{name}/heat/mail": "admin marketer",
+		"GET /compare":                    "admin marketer",
+		"GET /consent":                    "admin privacy",
+		"GET /system":                     "admin sender marketer privacy",
 	}
 	w := newWorld(t)
 	pages := w.Pages()
@@ -127,7 +130,14 @@ func TestAnswers(t *testing.T) {
 		if body := answer.Body.String(); answer.Code != c.status || !strings.Contains(body, c.want) {
 			t.Errorf("%s: %d, want %d and %q in\n%s", c.address, answer.Code, c.status, c.want, body)
 		}
-		if h := answer.Header(); h.Get("Content-Security-Policy") != Policy || h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" {
+		policy := Policy
+		switch c.address {
+		case "/campaigns/letter-002/heat":
+			policy += "; frame-src 'self'"
+		case "/campaigns/letter-002/heat/mail":
+			policy = heatmap.Policy
+		}
+		if h := answer.Header(); h.Get("Content-Security-Policy") != policy || h.Get("Cache-Control") != "no-store" || h.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: headers %v", c.address, h)
 		}
 	}

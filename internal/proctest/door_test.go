@@ -115,7 +115,7 @@ func TestDoorByKeyboardWithoutScript(t *testing.T) {
 	b.do(browsertest.Call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}), chromedp.Navigate(s.link()))
 	press(kb.Enter) // the button has the focus
 	b.do(chromedp.WaitVisible(".leave"))
-	if who := b.shown(`document.querySelector("main strong").textContent`); who != "(admin.key)" {
+	if who := b.shown(`document.querySelector(".who strong").textContent`); who != "(admin.key)" {
 		t.Errorf("signed in as %s", who)
 	}
 	press(kb.Tab, kb.Tab, kb.Enter) // past the name
@@ -124,7 +124,7 @@ func TestDoorByKeyboardWithoutScript(t *testing.T) {
 	b.do(chromedp.WaitVisible("#key"))
 	press(key, kb.Enter)
 	b.do(chromedp.WaitVisible(".leave"))
-	if who := b.shown(`document.querySelector("main strong").textContent`); who != "ann" {
+	if who := b.shown(`document.querySelector(".who strong").textContent`); who != "ann" {
 		t.Errorf("signed in as %s", who)
 	}
 	s.stop()
@@ -159,7 +159,7 @@ func TestDoorByProvider(t *testing.T) {
 	s.ready()
 	b.do(chromedp.Navigate("http://"+address+"/"), chromedp.Click("a.button"), chromedp.WaitVisible("#username"),
 		chromedp.SendKeys("#username", "ann"), chromedp.SendKeys("#password", oidctest.Password), chromedp.Click("button"), chromedp.WaitVisible(".leave"))
-	if who := b.shown(`document.querySelector("main strong").textContent + location`); who != "oidc:annhttp://"+address+"/" {
+	if who := b.shown(`document.querySelector(".who strong").textContent + location`); who != "oidc:annhttp://"+address+"/" {
 		t.Errorf("signed in: %s", who)
 	}
 	s.stop()

@@ -102,6 +102,8 @@ type Ranked struct {
 	Worst int `json:"worst" doc:"the lowest"`
 	// Tied: nothing tells it from a neighbour in the list.
 	Tied bool `json:"tied" doc:"nothing tells it from the campaign before or after it in the list"`
+	// Joined: nothing tells it from the one before it.
+	Joined bool `json:"joined" doc:"nothing tells it from the campaign before it"`
 }
 
 // standing is what campaigns are compared by. What proxies and unknown clients hide is hidden of all campaigns alike, so the
@@ -143,7 +145,7 @@ func Rank(lines []Line, k event.Kind) []Ranked {
 			}
 		}
 		if i > 0 && !at[i-1].above(&at[i]) {
-			all[i-1].Tied, all[i].Tied = true, true
+			all[i-1].Tied, all[i].Tied, all[i].Joined = true, true, true
 		}
 	}
 	return all
