@@ -38,6 +38,7 @@ func TestBadFolder(t *testing.T) {
 		{"without the keyring", remove("keyring.json"), []string{"keyring.json is missing", "backup"}},
 		{"with a broken keyring", overwrite("keyring.json", "{"), []string{"keyring.json"}},
 		{"with a keyring that others can read", mode("keyring.json", 0o644), []string{"keyring.json", "others can read it"}},
+		{"with a session key that others can read", mode("session.key", 0o644), []string{"session.key", "by others"}},
 		{"with an admin key that others can read", mode("admin.key", 0o644), []string{"admin.key", "by others"}},
 		{"with an empty control log", overwrite("control.db", ""), []string{"control.db", "damaged", "empty"}},
 		{"with a control log that is none", overwrite("control.db", strings.Repeat("nonsense ", 1000)), []string{"control.db", "damaged"}},
@@ -284,7 +285,7 @@ func mend(t *testing.T, whole, data string) {
 	if err := os.CopyFS(data, os.DirFS(whole)); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"keyring.json", "admin.key"} {
+	for _, name := range []string{"keyring.json", "admin.key", "session.key"} {
 		mode(name, 0o600)(t, data)
 	}
 }
