@@ -111,8 +111,17 @@ func TestDoorByKeyboardWithoutScript(t *testing.T) {
 			b.do(chromedp.KeyEvent(k))
 		}
 	}
+	focused := func(want string) {
+		t.Helper()
+		for deadline := time.Now().Add(patience); b.shown(`document.activeElement.tagName`) != want; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("the focus is on no %s but on %s", want, b.shown(`document.activeElement.outerHTML.slice(0, 200)`))
+			}
+		}
+	}
 	b.do(call(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}), chromedp.Navigate(s.link()))
-	press(kb.Enter) // the button has the focus
+	focused("BUTTON") // by itself
+	press(kb.Enter)
 	b.do(chromedp.WaitVisible(".leave"))
 	if who := b.shown(`document.querySelector("main strong").textContent`); who != "(admin.key)" {
 		t.Errorf("signed in as %s", who)
@@ -121,6 +130,7 @@ func TestDoorByKeyboardWithoutScript(t *testing.T) {
 	b.do(chromedp.WaitVisible(`a[href="/sign-in"]`), chromedp.Navigate(s.dashboardOf(s.link())+"/nothing"), chromedp.WaitVisible(`a[href="/sign-in"]`))
 	press(kb.Tab, kb.Tab, kb.Enter)
 	b.do(chromedp.WaitVisible("#key"))
+	focused("INPUT")
 	press(key, kb.Enter)
 	b.do(chromedp.WaitVisible(".leave"))
 	if who := b.shown(`document.querySelector("main strong").textContent`); who != "ann" {
