@@ -123,7 +123,11 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	measureLedger(metrics, ledger)
 	measureLease(metrics, state.follower)
 	voices.measure(metrics)
-	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, func() []string { return adminNotReady(state, voices, store) },
+	advertisers, err := newAdvertisers(cfg, state, store, logger)
+	if err != nil {
+		return err
+	}
+	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, advertisers, func() []string { return adminNotReady(state, voices, store) },
 		promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
 	if err != nil {
 		return err
@@ -139,6 +143,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	work := newParts(ctx, logger)
 	startWebhook(work, metrics, hook)
 	startExport(work, metrics, files)
+	startAdvertisers(work, metrics, advertisers)
 	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
 	work.Go("follow the control log", state.follower.Run)
 	voices.start(work)
