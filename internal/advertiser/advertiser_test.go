@@ -2,6 +2,7 @@ package advertiser
 
 import (
 	"errors"
+	"flag"
 	"os"
 	"slices"
 	"strings"
@@ -17,6 +18,10 @@ import (
 func TestMain(m *testing.M) {
 	if os.Getenv(closerFolder) != "" {
 		os.Exit(closeUntilKilled())
+	}
+	// A person in two cells takes a certain course of events: the command line may say more.
+	if err := flag.Set("rapid.checks", "5000"); err != nil {
+		panic(err)
 	}
 	os.Exit(clickhousetest.Main(m))
 }
