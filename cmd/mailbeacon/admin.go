@@ -74,6 +74,9 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := sameKeyring(dir, ring, cfg.Keyring); err != nil {
+		return err
+	}
 	if _, err := api.EnsureAdminKey(dir.Root()); err != nil {
 		return err
 	}

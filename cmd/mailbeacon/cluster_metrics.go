@@ -32,6 +32,7 @@ func measureShipping(reg *prometheus.Registry, s *shipping) {
 		counter("ship_retries_total", "Tries to ship that failed.", nil, one(func() uint64 { return s.stats().Retries })),
 		counter("ship_held_total", "Times that shipping waited for fresh knowledge of consent.", nil, one(func() uint64 { return s.stats().Held })),
 		counter("ship_lost_total", "Events of the spool that could not be read any more.", nil, one(func() uint64 { return s.stats().Lost })),
+		counter("ship_cursors_lost_total", "Times that shipping began without its cursor, where there was one.", nil, one(func() uint64 { return s.stats().CursorsLost })),
 		gauge("ship_faulty", "1 while something keeps events from being shipped, else 0.", nil, flag(func() bool { return s.stats().Err != nil })),
 	)
 }

@@ -43,6 +43,9 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := sameKeyring(dir, ring, cfg.Keyring); err != nil {
+		return err
+	}
 	brokers, err := newKafka(cfg, config.Edge)
 	if err != nil {
 		return err
@@ -191,8 +194,12 @@ func (s *shipping) open(ctx context.Context) (*kafka.Shipper, error) {
 	if err := kafka.Remember(s.dir.Path(topicFile), topic); err != nil {
 		return nil, adviseEdge(err, s.dir.Root())
 	}
+	grown, err := kafka.Grown(s.dir.Path(topicFile), topic)
+	if err != nil {
+		return nil, err
+	}
 	return kafka.NewShipper(kafka.ShipperOptions{
-		Client: s.brokers, Topic: topic, Spool: kafka.OfSpool(s.spool), Cursor: s.dir.Path(cursorFile),
+		Client: s.brokers, Topic: topic, Spool: kafka.OfSpool(s.spool), Cursor: s.dir.Path(cursorFile), Grown: grown,
 		Consent: s.state.consent, Campaigns: s.state.campaigns, Fresh: s.mayShip, Late: s.late.Reason,
 		Compression: kafka.Compression(s.cfg.Compress), StopTimeout: s.cfg.StopTimeout, Logger: s.logger,
 	})

@@ -67,6 +67,9 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := sameKeyring(dir, keys.ring, dir.Path(keyringFile)); err != nil {
+		return err
+	}
 	state, err := openState(ctx, dir, cfg, logger)
 	if err != nil {
 		return err

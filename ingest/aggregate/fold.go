@@ -132,6 +132,7 @@ type Fold struct {
 	counts int         // index into runs of the one that holds off
 	off    uint64      // the first entry not counted
 
+	most      int    // events of a commit, 0 for any number
 	committed uint64 // the stored offset, once the commit that Take returned is applied
 	from      uint64 // positions below are counted already: they were when the fold began
 	nextPos   uint64 // the position after the last one read
@@ -263,9 +264,9 @@ func (f *Fold) take(e *edge, seen *uint64, b Batch, now time.Time) {
 	}
 }
 
-// release counts what is resolved up to the first that waits.
+// release counts what is resolved up to the first that waits, as far as a commit may hold it.
 func (f *Fold) release() {
-	for f.off < f.w.next {
+	for f.off < f.w.next && (f.most == 0 || f.tally.events < f.most) {
 		entry := f.w.at(f.off)
 		if entry.waiting {
 			return
@@ -315,7 +316,7 @@ func (f *Fold) escape(now time.Time) {
 }
 
 // Take returns what can be committed now, or nil if the stored offset would not move. The commit
-// and all it points to are the fold's, and valid until the next call of Add or Take; by then it must
+// and all it points to are the fold's, and valid until the next call of Add, Take or Applied; by then it must
 // be applied. If it can't be, the fold is of no more use: make a new one from the stored progress.
 func (f *Fold) Take(now time.Time) *Commit {
 	f.begin()
@@ -353,6 +354,18 @@ func (f *Fold) position(n uint64) uint64 {
 		}
 	}
 	return max(f.nextPos, f.from)
+}
+
+// Bound has the commits from the next one on hold at most so many events, 0 for any number. What is beyond it is for
+// the commit after.
+func (f *Fold) Bound(most int) { f.most = most }
+
+// Applied ends the life of the commit that Take returned, and counts what it had no room for.
+func (f *Fold) Applied() {
+	f.begin()
+	f.release()
+	f.forget()
+	f.tell(int64(f.w.len()))
 }
 
 // begin ends the life of the commit that was taken.

@@ -210,11 +210,28 @@ func (s *stream) cut(from uint64, n int) (batches []Batch) {
 	return batches
 }
 
-// run folds a whole stream. At random it commits, and at random it forgets the fold and starts anew
+// run folds a whole stream. At random it commits, and at random it bounds the commits, forgets the fold and starts anew
 // from what is committed. The clock stands still until the end.
 func (s *stream) run(t *rapid.T, o FoldOptions, restarts bool) *ledger {
 	l := newLedger()
 	f := newFold(t, l.progress, o)
+	most := 0
+	commit := func(now time.Time) (stored bool) {
+		before, c := l.total(), f.Take(now)
+		if c == nil {
+			return false
+		}
+		l.apply(t, c)
+		if n := l.total() - before; most > 0 && n > uint64(most) {
+			t.Fatalf("a commit of %d events, and %d is the most", n, most)
+		}
+		if restarts {
+			most = rapid.IntRange(0, 4).Draw(t, "most")
+			f.Bound(most)
+		}
+		f.Applied()
+		return true
+	}
 	size := rapid.IntRange(1, 7).Draw(t, "batch")
 	now := clock(0)
 	batches := s.cut(0, size)
@@ -223,16 +240,18 @@ func (s *stream) run(t *rapid.T, o FoldOptions, restarts bool) *ledger {
 		batches = batches[1:]
 		switch rapid.IntRange(0, 3).Draw(t, "then") {
 		case 1:
-			l.apply(t, f.Take(now))
+			commit(now)
 		case 2:
 			if restarts && left > 0 {
 				left--
 				f = newFold(t, l.progress, o)
+				f.Bound(most)
 				batches = s.cut(l.progress.Context, size)
 			}
 		}
 	}
-	l.apply(t, f.Take(now.Add(o.Window)))
+	for commit(now.Add(o.Window)) {
+	}
 	if l.progress.Offset+5 < s.end || l.progress.Context != l.progress.Offset {
 		t.Fatalf("all is read, and progress is %+v of %d", l.progress, s.end)
 	}

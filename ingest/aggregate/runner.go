@@ -31,7 +31,8 @@ type RunnerOptions struct {
 	Fold   FoldOptions
 	// Interval is how often counts are committed; DefaultInterval if 0.
 	Interval time.Duration
-	// MaxCommit is how many events make a commit due before; DefaultMaxCommit if 0.
+	// MaxCommit is how many events make a commit due before; DefaultMaxCommit if 0. Where commits come too late for FreshUntil it
+	// is less, for as long as need be.
 	MaxCommit int
 	// FreshUntil is up to when Fold's Consent and Campaigns are taken to know of all changes; nil is for ever. Once
 	// that is past nothing is read, nothing is sent to the store, and the store takes nothing that was sent (Commit.Until). What
@@ -53,6 +54,7 @@ type RunnerOptions struct {
 // moment loses nothing and counts nothing twice.
 type Runner struct {
 	o      RunnerOptions
+	size   size // of commits
 	status status
 }
 
@@ -81,7 +83,7 @@ func NewRunner(o RunnerOptions) (*Runner, error) {
 	if stream > 0 {
 		o.Logger = o.Logger.With("stream", stream)
 	}
-	r := &Runner{o: o}
+	r := &Runner{o: o, size: size{usual: o.MaxCommit}}
 	r.status.reasons = none()
 	return r, nil
 }
@@ -148,6 +150,7 @@ func (r *Runner) own(ctx, hard context.Context) error {
 	}
 	o := &owner{Runner: r, feed: feed, fold: fold, at: time.Now(), counted: p.Offset}
 	defer fold.Release()
+	fold.Bound(r.size.bound())
 	// What was counted before a restart is of no more use either, and nothing else may come for long.
 	r.trim(p.Context)
 	for ctx.Err() == nil {
@@ -241,7 +244,7 @@ func (o *owner) last(ctx context.Context) error {
 
 // due says whether it is time to commit.
 func (o *owner) due(now time.Time) bool {
-	if o.fold.Ready() >= o.o.MaxCommit {
+	if o.fold.Ready() >= o.size.due() {
 		return true
 	}
 	if now.Sub(o.at) < o.o.Interval {
@@ -358,7 +361,8 @@ func (o *owner) commit(ctx context.Context) error {
 			return fmt.Errorf("%w: %d, neither %d nor %d", errRestart, p.Offset, c.Before, c.After.Offset)
 		}
 		if c.Late() {
-			return fmt.Errorf("%w: %w", errOutdated, err)
+			o.size.late(events)
+			return fmt.Errorf("%w: %w; a commit of %d events was late, the next hold up to %d", errOutdated, err, events, o.size.due())
 		}
 		sleep(ctx, retry.next())
 	}
@@ -368,11 +372,14 @@ func (o *owner) commit(ctx context.Context) error {
 	took := time.Since(o.at)
 	o.at = o.at.Add(took)
 	o.counted = c.After.Offset
+	o.size.stored(events, took, time.Until(c.Until))
+	o.fold.Bound(o.size.bound())
 	o.status.committed(c, events)
 	if o.o.Committed != nil {
 		o.o.Committed(events, took)
 	}
 	o.trim(c.After.Context)
+	o.fold.Applied() // the last use of c
 	return nil
 }
 

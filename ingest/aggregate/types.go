@@ -117,7 +117,7 @@ type Store interface {
 	// is not: whoever counts the events writes the same days. It returns ErrConflict (wrapped or not) when
 	// the stored offset is not c.Before. After any other error the outcome is unknown until
 	// Progress was read. Where Commit.Until is set the store itself must refuse c from then on, also where the caller
-	// sleeps before it sends it: ErrLate (wrapped or not). LastActive may be kept all the same.
+	// sleeps before it sends it: ErrLate (wrapped or not). Nothing of c is kept by what comes from then on, LastActive neither.
 	Commit(ctx context.Context, c *Commit) error
 	// AddPopulation notes who was sent a campaign. Adding the same people again changes nothing.
 	AddPopulation(ctx context.Context, p []Population) error
@@ -187,6 +187,6 @@ const MaxMail = 512 << 10
 type Mails interface {
 	// PutMail keeps a campaign's mail, in place of the one before. Up to MaxMail bytes; an empty one says that there is none any more.
 	PutMail(ctx context.Context, campaign uint32, html []byte) error
-	// Mail is a campaign's mail, the caller's own; nil where none was ever kept.
+	// Mail is a campaign's mail, the caller's own; empty where none is kept.
 	Mail(ctx context.Context, campaign uint32) (html []byte, err error)
 }

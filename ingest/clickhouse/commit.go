@@ -41,8 +41,13 @@ type standing struct {
 // Commit implements aggregate.Store. The outcome is what is read back: the answer to an insert only
 // says that it is worth reading.
 func (s *Store) Commit(ctx context.Context, c *aggregate.Commit) error {
-	err := fmt.Errorf("it ends at %d, which no stream has", c.After.Offset)
-	if c.After.Offset < ended {
+	var err error
+	switch {
+	case c.After.Offset >= ended:
+		err = fmt.Errorf("it ends at %d, which no stream has", c.After.Offset)
+	case c.Before == 0:
+		err = s.commitFirst(ctx, c)
+	default:
 		err = s.commit(ctx, c)
 	}
 	if err != nil {
@@ -61,18 +66,17 @@ func (s *Store) commit(ctx context.Context, c *aggregate.Commit) error {
 		return err
 	}
 	if at.offset == ended {
-		stream, partition := aggregate.SplitPartition(c.Partition)
-		return fmt.Errorf("%w: %w", aggregate.ErrConflict, &EndedError{stream, partition})
+		return hasEnded(c.Partition)
 	}
 	if at.offset != c.Before {
 		return fmt.Errorf("%w: %d is stored", aggregate.ErrConflict, at.offset)
 	}
 	// By its id a commit is told from a rival's that ends at the same offset.
 	id := rand.Uint64()
-	if err := s.noteActivity(ctx, c); err != nil {
+	until := at.until(c)
+	if err := s.noteActivity(ctx, c, until); err != nil {
 		return err
 	}
-	until := at.until(c)
 	for try := range lostTokens {
 		if err := s.send(ctx, c, id, until, token(c, try)); err != nil {
 			return err
@@ -171,12 +175,13 @@ func (s *Store) sequential(ctx context.Context) context.Context {
 }
 
 // noteActivity comes before the commit: once events are counted nobody reads them again. That the days are
-// there and the commit is not does no harm, since whoever counts its events writes the same days.
-func (s *Store) noteActivity(ctx context.Context, c *aggregate.Commit) error {
+// there and the commit is not does no harm, since whoever counts its events writes the same days; but for those who refused
+// since, and so the days come before until as well.
+func (s *Store) noteActivity(ctx context.Context, c *aggregate.Commit, until uint64) error {
 	if len(c.LastActive) == 0 {
 		return nil
 	}
-	if err := s.insert(ctx, "activity_add", activityOf(c.LastActive), ""); err != nil {
+	if err := refused(s.insert(ctx, "activity_add", activityOf(c.LastActive, until), "")); err != nil {
 		return fmt.Errorf("note days of activity: %w", err)
 	}
 	return nil
@@ -184,7 +189,11 @@ func (s *Store) noteActivity(ctx context.Context, c *aggregate.Commit) error {
 
 // send inserts a commit that must have come before a time of the server's clock.
 func (s *Store) send(ctx context.Context, c *aggregate.Commit, id, until uint64, token string) error {
-	err := s.insert(ctx, "aggregates_add", commitRows(c, id, until), token)
+	return refused(s.insert(ctx, "aggregates_add", commitRows(c, id, until), token))
+}
+
+// refused is ErrLate where the server says that an insert came too late.
+func refused(err error) error {
 	if code(err) == codeThrowIf {
 		return fmt.Errorf("%w: %w", aggregate.ErrLate, err)
 	}

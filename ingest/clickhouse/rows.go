@@ -120,14 +120,15 @@ func (r *aggregateRows) cut() *aggregateRows {
 type activityRows struct {
 	subject []uint64
 	day     []uint32
+	until   []uint64
 }
 
-func (r *activityRows) columns() []any { return []any{r.subject, r.day} }
+func (r *activityRows) columns() []any { return []any{r.subject, r.day, r.until} }
 
-func activityOf(days []aggregate.LastActive) *activityRows {
-	r := &activityRows{make([]uint64, len(days)), make([]uint32, len(days))}
+func activityOf(days []aggregate.LastActive, until uint64) *activityRows {
+	r := &activityRows{make([]uint64, len(days)), make([]uint32, len(days)), make([]uint64, len(days))}
 	for i, a := range days {
-		r.subject[i], r.day[i] = a.Subject, a.Day
+		r.subject[i], r.day[i], r.until[i] = a.Subject, a.Day, until
 	}
 	return r
 }

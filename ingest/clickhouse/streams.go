@@ -211,38 +211,25 @@ func (s *Store) succeed(ctx context.Context, old, st Stream, partitions int) (St
 		return Stream{}, fmt.Errorf("%d streams are all that a store can count from", 1<<16)
 	}
 	st.Number = old.Number + 1
-	counted, _, err := s.partitionsOf(ctx, old.Number)
+	if err := s.fits(ctx, old, st.Topic, partitions); err != nil {
+		return Stream{}, err
+	}
+	if err := s.carryOver(ctx, old.Number, st.Number, 0, partitions); err != nil {
+		return Stream{}, err
+	}
+	// More may have been counted from meanwhile.
+	if err := s.fits(ctx, old, st.Topic, partitions); err != nil {
+		return Stream{}, err
+	}
+	is, err := s.register(ctx, st)
 	if err != nil {
 		return Stream{}, err
 	}
-	if counted > partitions {
-		// Edges divide by the number that they had: their numbers in each partition would be others'.
-		return Stream{}, fmt.Errorf("topic %s has %d partitions, and events of %d were counted: make it with as many, or more", st.Topic, partitions, counted)
+	// And until now. Whoever counts from one for the first time after this look finds that the stream has ended (commitFirst).
+	counted, _, err := s.partitionsOf(ctx, old.Number)
+	if err == nil {
+		err = s.carryOver(ctx, old.Number, is.Number, partitions, counted)
 	}
-	var marks []carried
-	for p := range partitions {
-		from, err := aggregate.PartitionOf(old.Number, p)
-		if err != nil {
-			return Stream{}, err
-		}
-		edges, err := s.end(ctx, from)
-		if err != nil {
-			return Stream{}, err
-		}
-		to, err := aggregate.PartitionOf(st.Number, p)
-		if err != nil {
-			return Stream{}, err
-		}
-		for _, e := range edges {
-			marks = append(marks, carried{to, e})
-		}
-	}
-	if len(marks) > 0 {
-		if err := s.insert(ctx, "aggregates_add", carriedRows(marks), ""); err != nil {
-			return Stream{}, fmt.Errorf("carry over how far the edges are counted: %w", err)
-		}
-	}
-	is, err := s.register(ctx, st)
 	if err != nil {
 		return Stream{}, err
 	}
@@ -250,6 +237,87 @@ func (s *Store) succeed(ctx context.Context, old, st Stream, partitions int) (St
 		return Stream{}, &OtherTopicError{Topic: st.Topic, ID: st.ID, Newest: is}
 	}
 	return is, nil
+}
+
+// fits refuses a topic with fewer partitions than were counted from.
+func (s *Store) fits(ctx context.Context, old Stream, topic string, partitions int) error {
+	counted, _, err := s.partitionsOf(ctx, old.Number)
+	if err == nil && counted > partitions {
+		// Edges divide by the number that they had: their numbers in each partition would be others'.
+		err = fmt.Errorf("topic %s has %d partitions, and events of %d were counted: make it with as many, or more", topic, partitions, counted)
+	}
+	return err
+}
+
+// carryOver ends the partitions of a stream from one on up to another, and has the same ones of a later stream begin with how far its edges are
+// counted.
+func (s *Store) carryOver(ctx context.Context, old, now uint16, from, to int) error {
+	var marks []carried
+	for p := from; p < to; p++ {
+		was, err := aggregate.PartitionOf(old, p)
+		if err != nil {
+			return err
+		}
+		edges, err := s.end(ctx, was)
+		if err != nil {
+			return err
+		}
+		is, err := aggregate.PartitionOf(now, p)
+		if err != nil {
+			return err
+		}
+		for _, e := range edges {
+			marks = append(marks, carried{is, e})
+		}
+	}
+	if len(marks) == 0 {
+		return nil
+	}
+	if err := s.insert(ctx, "aggregates_add", carriedRows(marks), ""); err != nil {
+		return fmt.Errorf("carry over how far the edges are counted: %w", err)
+	}
+	return nil
+}
+
+// commitFirst is the first commit of a partition, of which whoever went on with another topic need not have known. So it looks whether
+// that was done, before it and after it: of the two, one sees the other.
+func (s *Store) commitFirst(ctx context.Context, c *aggregate.Commit) error {
+	over, err := s.endIfOver(ctx, c.Partition)
+	if err != nil {
+		return err
+	}
+	if over {
+		return hasEnded(c.Partition)
+	}
+	if err := s.commit(ctx, c); err != nil {
+		return err
+	}
+	_, err = s.endIfOver(ctx, c.Partition)
+	return err
+}
+
+// endIfOver ends a partition of a stream that was succeeded by others.
+func (s *Store) endIfOver(ctx context.Context, partition uint32) (over bool, err error) {
+	all, err := s.streams(ctx)
+	if err != nil {
+		return false, err
+	}
+	stream, p := aggregate.SplitPartition(partition)
+	for _, st := range all {
+		if st.Number > stream {
+			over = true
+			if err := s.carryOver(ctx, stream, st.Number, p, p+1); err != nil {
+				return over, err
+			}
+		}
+	}
+	return over, nil
+}
+
+// hasEnded is a conflict with the end of a partition.
+func hasEnded(partition uint32) error {
+	stream, p := aggregate.SplitPartition(partition)
+	return fmt.Errorf("%w: %w", aggregate.ErrConflict, &EndedError{stream, p})
 }
 
 // end ends a partition, so that nothing is committed to it any more, and returns how far its edges were counted then.

@@ -3,8 +3,11 @@ package clickhouse
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/event"
@@ -80,33 +83,6 @@ func TestAttach(t *testing.T) {
 			}
 			if all, err := s.Streams(ctx); err != nil || len(all) != 3 {
 				t.Errorf("%v, %v", all, err)
-			}
-		})
-	}
-}
-
-// TestAttachToAnOlderDatabase: what was counted before there were streams is stream 0, of the topic that a folder remembers.
-func TestAttachToAnOlderDatabase(t *testing.T) {
-	t.Parallel()
-	server := clickhousetest.Start(t)
-	for name, c := range map[string]struct {
-		remembered TopicID
-		fine       bool
-	}{"nobody remembers": {TopicID{}, true}, "the same": {topicID(2), true}, "another": {topicID(1), false}} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			o := database(t, server)
-			must(t, open(t, o).Commit(t.Context(), marked(3, 0))) // nobody asked which stream it is of
-			s := open(t, o)
-			st, err := s.Attach(t.Context(), "events", topicID(2), c.remembered)
-			if !c.fine {
-				other(t, err, false, 0)
-				st, err = s.Succeed(t.Context(), Stream{ID: topicID(1)}, "events", topicID(2), 4)
-			}
-			must(t, err)
-			p, err := s.Progress(t.Context(), partitionOf(t, st.Number, 3))
-			if must(t, err); len(p.Edges) != 1 || p.Edges[0].Next != 1 || p.Offset != map[bool]uint64{true: 1, false: 0}[c.fine] {
-				t.Errorf("%+v", p)
 			}
 		})
 	}
@@ -283,6 +259,64 @@ func TestSucceedRepeated(t *testing.T) {
 	// Nor can anything be committed to where nobody could go on.
 	if err := s.Commit(t.Context(), &aggregate.Commit{Partition: 5, After: aggregate.Progress{Offset: ended}}); err == nil {
 		t.Error("a commit ends a partition")
+	}
+}
+
+// TestSucceedToFewerPartitions: a partition that only the old topic had, and that is counted from for the first time while counting goes on with another, is
+// a reason to refuse, or the new stream knows how far it was counted. Once that has begun nothing is counted from it.
+func TestSucceedToFewerPartitions(t *testing.T) {
+	t.Parallel()
+	const fewer = 2
+	o := database(t, clickhousetest.Start(t))
+	s, owner := open(t, o), open(t, o)
+	st, err := s.Attach(t.Context(), "events", topicID(1), TopicID{})
+	must(t, err)
+	counted, outcomes := uint64(0), map[string]int{}
+	for round := range 20 {
+		above := partitionOf(t, st.Number, fewer)
+		c, result := marked(above, 0), make(chan error, 1)
+		c.After.Edges[0].Edge = uint64(round) + 1
+		go func() {
+			time.Sleep(time.Duration(round) * 10 * time.Millisecond)
+			result <- owner.Commit(t.Context(), c)
+		}()
+		next, err := s.Succeed(t.Context(), st, "events", topicID(byte(round+2)), fewer)
+		committed := <-result
+		var ended *EndedError
+		switch {
+		case committed == nil:
+			counted++
+		case !errors.Is(committed, aggregate.ErrConflict) || !errors.As(committed, &ended):
+			t.Fatalf("round %d: %v", round, committed)
+		}
+		if err != nil { // as before: with as many, then
+			outcomes["refused"]++
+			if committed != nil || !strings.Contains(err.Error(), "3 were counted") {
+				t.Fatalf("round %d: %v, %v", round, err, committed)
+			}
+			next, err = s.Succeed(t.Context(), st, "events", topicID(byte(round+2)), fewer+1)
+			must(t, err)
+		} else {
+			outcomes[fmt.Sprintf("counted %v", committed == nil)]++
+		}
+		p, err := s.Progress(t.Context(), partitionOf(t, next.Number, fewer))
+		if must(t, err); p.Offset != 0 || slices.Contains(p.Edges, c.After.Edges[0]) != (committed == nil) {
+			t.Errorf("round %d: counted: %v, and the new stream knows %+v", round, committed == nil, p)
+		}
+		if _, err := s.Progress(t.Context(), above); (committed == nil || ended != nil) && !errors.Is(err, aggregate.ErrBroken) {
+			t.Errorf("round %d: the partition is open: %v", round, err)
+		}
+		// Nor from one that nobody looked at.
+		for range 2 {
+			if err := owner.Commit(t.Context(), marked(partitionOf(t, st.Number, 7), 0)); !errors.Is(err, aggregate.ErrConflict) || !errors.As(err, &ended) {
+				t.Errorf("round %d: a stream that was succeeded is counted from: %v", round, err)
+			}
+		}
+		st = next
+	}
+	t.Logf("%v", outcomes)
+	if n := sumOf(t, s); n != counted {
+		t.Errorf("%d are counted, want %d", n, counted)
 	}
 }
 

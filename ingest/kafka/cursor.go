@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 
 	"mailbeacon/internal/slotfile"
 )
@@ -113,6 +115,7 @@ func loadCursor(path string) (cursor, error) {
 type cursorFiles struct {
 	cursor, division *slotfile.File
 	path             string
+	lost             bool // the cursor was there once, and is of no use
 }
 
 // divisionFile is beside the cursor and of its format: a cursor that is written when the division changes, and now and then. All before it is in
@@ -153,7 +156,7 @@ func Reserve(cursor, topics string) error {
 
 // save writes the cursor durably.
 func (f *cursorFiles) save(c *cursor) error {
-	if err := f.cursor.Write(c.encode()); err != nil {
+	if err := writeCursor(f.cursor, c); err != nil {
 		return fmt.Errorf("kafka: the cursor: %w", err)
 	}
 	return nil
@@ -161,18 +164,50 @@ func (f *cursorFiles) save(c *cursor) error {
 
 // saveDivision writes the cursor as the division.
 func (f *cursorFiles) saveDivision(c *cursor) error {
-	if err := f.division.Write(c.encode()); err != nil {
+	if err := writeCursor(f.division, c); err != nil {
 		return fmt.Errorf("kafka: the cursor's division: %w", err)
 	}
 	return nil
 }
 
+// writeCursor writes a cursor into a file. One as it was written once, on a disk that has no room for more, is written over: should that be cut short, the
+// other of the two files says where to begin.
+func writeCursor(f *slotfile.File, c *cursor) error {
+	b := c.encode()
+	err := f.Write(b)
+	if err != nil && f.Former() {
+		if over := f.Overwrite(b); over != nil {
+			return errors.Join(err, over)
+		}
+		return nil
+	}
+	return err
+}
+
+// reserve takes the room that a file needs. Where there is none yet, one as it was written once will do until what is shipped has left the disk.
+func (r *restoring) reserve(f *slotfile.File) error {
+	err := f.Reserve()
+	if err != nil && f.Former() {
+		r.log.Warn("a cursor is kept as it was written once, until the disk has room", "error", err)
+		return nil
+	}
+	return err
+}
+
+// beginning is what shipping begins with.
+type beginning struct {
+	edge, epoch uint64
+	first, next uint64 // of the spool: the first number that it has, and the one that comes next
+	partitions  int    // of the topic
+	grown       bool   // it may have had fewer when something was shipped to it
+}
+
 // restoring finds out where to begin.
 type restoring struct {
 	*cursorFiles
-	edge, epoch uint64
-	log         *slog.Logger
-	foreign     bool // a file of another spool was there
+	beginning
+	log     *slog.Logger
+	foreign bool // a file of another spool was there
 }
 
 // load reads a file, if it is there and of this spool.
@@ -185,6 +220,7 @@ func (r *restoring) load(file *slotfile.File, path string) (c cursor, ok bool, e
 		r.foreign = true
 		r.log.Warn("a cursor is of another spool or of an earlier life of this one", "file", path)
 	case errors.Is(err, errBadCursor):
+		r.lost = true
 		// It is of no use, and is written over where it is: a disk without room for the copy stops nothing.
 		if kept, kerr := file.SetAside(); kerr != nil {
 			r.log.Error("a cursor is damaged, and no copy of it is kept", "error", err, "why", kerr)
@@ -197,35 +233,72 @@ func (r *restoring) load(file *slotfile.File, path string) (c cursor, ok bool, e
 	return c, false, nil
 }
 
-// certain refuses to begin within a block of which nobody knows any more what was shipped: those that follow would get numbers that
-// others had, and would be taken for them.
-func (r *restoring) certain(first uint64) error {
-	if r.foreign || first%BlockEvents == 0 {
-		return nil
+// certain is among how many partitions to divide where both files are lost. It refuses to begin within a block of which nobody knows any more what was
+// shipped: those that follow would get numbers that others had, and would be taken for them. And it refuses to begin where the topic had fewer partitions once:
+// what was shipped to those would be counted in others again.
+func (r *restoring) certain(partitions int, grown bool) (int, error) {
+	within, elsewhere := r.first%BlockEvents != 0, grown && r.first < r.next
+	if r.foreign || !within && !elsewhere {
+		return partitions, nil
 	}
 	accept := acceptFile(r.path)
-	err := os.Remove(accept)
+	said, err := os.ReadFile(accept)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("kafka: %s and %s are both lost: of up to %d events that wait in the spool nobody can say whether they were counted; put one of the files back. "+
-			"To ship all the same, which counts nothing twice and may leave out that many, make an empty file %s", r.path, divisionFile(r.path), BlockEvents-first%BlockEvents, accept)
+		return 0, r.refuse(within, elsewhere)
 	}
-	return err
+	if err != nil {
+		return 0, fmt.Errorf("kafka: %w", err)
+	}
+	if text := strings.TrimSpace(string(said)); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > partitions {
+			return 0, fmt.Errorf("kafka: %s holds %q: it may hold the number of partitions that the topic had when this edge shipped last, 1 to %d, or nothing", accept, text, partitions)
+		}
+		partitions = n
+	}
+	if err := os.Remove(accept); err != nil {
+		return 0, fmt.Errorf("kafka: %w", err)
+	}
+	return partitions, nil
 }
 
-// restore finds out where to begin in a spool whose first number is first, with a topic of so many partitions. noted is
-// what the division's file says.
-func (f *cursorFiles) restore(edge, epoch, first uint64, partitions int, log *slog.Logger) (c cursor, noted uint64, err error) {
-	r := &restoring{cursorFiles: f, edge: edge, epoch: epoch, log: log}
+// refuse says why nothing is shipped, and what to do about it.
+func (r *restoring) refuse(within, elsewhere bool) error {
+	lost := fmt.Sprintf("kafka: %s and %s are both lost", r.path, divisionFile(r.path))
+	left := BlockEvents - r.first%BlockEvents
+	if !elsewhere {
+		return fmt.Errorf("%s: of up to %d events that wait in the spool nobody can say whether they were counted; put one of the files back. "+
+			"To ship all the same, which counts nothing twice and may leave out that many, make an empty file %s", lost, left, acceptFile(r.path))
+	}
+	out := ""
+	if within {
+		out = fmt.Sprintf(", and may leave out up to %d events", left)
+	}
+	return fmt.Errorf("%s, and the topic may have had fewer partitions than the %d that it has: of the events that wait in the spool nobody can say to how many they were shipped; put one of the files back. "+
+		"To ship all the same, make a file %s that holds the number of partitions that the topic had when this edge shipped last, or nothing for as many as now: "+
+		"what was shipped to that many counts once, what was shipped to another number counts twice%s", lost, r.partitions, acceptFile(r.path), out)
+}
+
+// restore finds out where to begin. noted is what the division's file says.
+func (f *cursorFiles) restore(b beginning, log *slog.Logger) (c cursor, noted uint64, err error) {
+	r := &restoring{cursorFiles: f, beginning: b, log: log}
 	division, divided, err := r.load(f.division, divisionFile(f.path))
 	if err != nil {
 		return cursor{}, 0, err
 	}
+	f.lost = false // of the cursor alone
 	c, ok, err := r.load(f.cursor, f.path)
 	if err != nil {
 		return cursor{}, 0, err
 	}
+	partitions, grown := b.partitions, b.grown
+	if ok && c.next < b.first {
+		// The spool was trimmed by a later one, which is gone. Of this one no more is of use than among how many it divided.
+		log.Error("the cursor lies before what the spool has: the one that was written last is lost", "file", f.path, "number", c.next, "first", b.first)
+		ok, f.lost, partitions, grown = false, true, len(c.counts), false
+	}
 	if !ok && !divided {
-		if err := r.certain(first); err != nil {
+		if partitions, err = r.certain(partitions, grown); err != nil {
 			return cursor{}, 0, err
 		}
 	}
@@ -233,7 +306,7 @@ func (f *cursorFiles) restore(edge, epoch, first uint64, partitions int, log *sl
 		if divided {
 			partitions = len(division.counts)
 		}
-		c = cursor{edge: edge, epoch: epoch, next: first, counts: make([]uint32, partitions)}
+		c = cursor{edge: b.edge, epoch: b.epoch, next: b.first, counts: make([]uint32, partitions)}
 	}
 	if divided && c.next <= division.next {
 		// No cursor was saved since, and events may have been shipped by this division already.
@@ -241,9 +314,10 @@ func (f *cursorFiles) restore(edge, epoch, first uint64, partitions int, log *sl
 		c.counts = slices.Clone(division.counts)
 	}
 	if !ok {
+		f.lost = f.lost || divided
 		log.Info("there is no cursor; shipping from the first event that may not be in Kafka, which counts nothing twice", "number", c.next, "partitions", len(c.counts))
 	}
-	if err := errors.Join(f.cursor.Reserve(), f.division.Reserve()); err != nil {
+	if err := errors.Join(r.reserve(f.cursor), r.reserve(f.division)); err != nil {
 		return c, 0, fmt.Errorf("kafka: the cursor: %w", err)
 	}
 	if !divided || len(division.counts) != len(c.counts) {

@@ -18,7 +18,7 @@ func restored(t *testing.T, path string) (cursor, error) {
 	t.Helper()
 	f, err := openCursorFiles(path)
 	must(t, err)
-	c, _, err := f.restore(1, 1, BlockEvents, 3, slog.New(slog.DiscardHandler))
+	c, _, err := f.restore(beginning{edge: 1, epoch: 1, first: BlockEvents, next: 4 * BlockEvents, partitions: 3}, slog.New(slog.DiscardHandler))
 	return c, err
 }
 
@@ -41,6 +41,8 @@ func TestRestoreCursor(t *testing.T) {
 		"lost within a block":          {nil, of(70_000, 4, 5), of(70_000, 4, 5)},
 		"the division came after":      {of(BlockEvents, 0, 0), of(BlockEvents, 0, 0, 0, 0), of(BlockEvents, 0, 0, 0, 0)},
 		"the division's last is lost":  {of(140_000, 1, 2, 3), of(0, 0, 0), of(140_000, 1, 2, 3)},
+		"before the spool":             {of(60_000, 4, 5), of(0, 0, 0), of(BlockEvents, 0, 0)},
+		"before it, and no division":   {of(60_000, 4, 5), nil, of(BlockEvents, 0, 0)},
 		"another edge's":               {&cursor{edge: 2, epoch: 1, next: 70_000, counts: []uint32{1, 2}}, nil, none},
 		"an earlier life's":            {&cursor{edge: 1, epoch: 0, next: 70_000, counts: []uint32{1, 2}}, nil, none},
 		"another edge's, and division": {&cursor{edge: 2, epoch: 1, next: 70_000, counts: []uint32{1, 2}}, &cursor{edge: 2, epoch: 1, counts: []uint32{0, 0}}, none},
@@ -78,6 +80,33 @@ func TestRestoreCursor(t *testing.T) {
 	}
 }
 
+// TestCertain: where both files are lost, when a person is asked.
+func TestCertain(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		first, next    uint64
+		grown, foreign bool
+		asked          string // what the question says; "": none is asked
+	}{
+		"a new edge":                   {0, 5, false, false, ""},
+		"the start of a block":         {BlockEvents, BlockEvents + 5, false, false, ""},
+		"within a block":               {70_000, 70_005, false, false, "may leave out"},
+		"within a block, and nothing":  {70_000, 70_000, false, false, "may leave out"},
+		"grown":                        {BlockEvents, BlockEvents + 5, true, false, "counts twice"},
+		"grown, and nothing waits":     {BlockEvents, BlockEvents, true, false, ""},
+		"grown, within a block":        {70_000, 70_005, true, false, "counts twice, and may leave out up to 61072 events"},
+		"grown, and a spool made anew": {70_000, 70_005, true, true, ""},
+	} {
+		f, err := openCursorFiles(filepath.Join(t.TempDir(), "cursor"))
+		must(t, err)
+		r := restoring{cursorFiles: &f, beginning: beginning{first: c.first, next: c.next, partitions: 3, grown: c.grown}, foreign: c.foreign}
+		n, err := r.certain(3, c.grown)
+		if c.asked == "" && (err != nil || n != 3) || c.asked != "" && (err == nil || !strings.Contains(err.Error(), c.asked)) {
+			t.Errorf("%s: %d, %v, want %q", name, n, err, c.asked)
+		}
+	}
+}
+
 // TestLostSlot: of a cursor whose last write was cut short the one before it is left. Where both are damaged a copy is kept.
 func TestLostSlot(t *testing.T) {
 	t.Parallel()
@@ -108,6 +137,44 @@ func TestLostSlot(t *testing.T) {
 	if n := Shipped(path); n != newer.next {
 		t.Errorf("shipped up to %d", n)
 	}
+}
+
+// TestFormerCursorsOnAFullDisk: an edge whose cursors are as they were written once, and that comes up on a disk without room to convert them, ships all the
+// same, and so makes the room.
+func TestFormerCursorsOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, shared(t), 2)
+	r.append(3*BlockEvents + 1000)
+	r.fold()
+	paths := []string{r.cursor(), divisionFile(r.cursor())}
+	former := cursor{counts: make([]uint32, 2)}
+	former.edge, former.epoch = r.spool.Identity()
+	for _, path := range paths {
+		must(t, os.WriteFile(path, former.encode(), 0o600))
+		must(t, os.Mkdir(path+".tmp", 0o700)) // nothing can be made there
+	}
+	if err := Reserve(r.cursor(), filepath.Join(r.dir, "topics")); err == nil {
+		t.Error("there is room: this tests nothing")
+	}
+	r.shipAll()
+	if first := r.spool.Stats().First; first < 2*BlockEvents {
+		t.Errorf("the spool keeps events from %d on", first)
+	}
+	for _, path := range paths { // the second start finds what the first one left, and then there is room
+		if c, err := loadCursor(path); err != nil || c.next != 3*BlockEvents+1000 {
+			t.Errorf("%s: %+v, %v", path, c, err)
+		}
+		must(t, os.Remove(path+".tmp"))
+	}
+	r.append(5000)
+	r.shipAll()
+	for _, file := range r.cursorFiles() {
+		if file.Size() != 32<<10 {
+			t.Errorf("%s has %d bytes", file.Name(), file.Size())
+		}
+	}
+	r.awaitFolded()
+	r.check()
 }
 
 // TestNewerCursorStops: a newer program's cursor is not for this one to write over.

@@ -123,6 +123,8 @@ type ShipperStats struct {
 	Shipped, Retries, Held uint64
 	// Lost is how many events of the spool could not be read any more.
 	Lost uint64
+	// CursorsLost is how often shipping began without its cursor, where there was one: 0 or 1.
+	CursorsLost uint64
 	// Oldest is when the oldest event came that was read and is not acknowledged; zero where there is none.
 	Oldest time.Time
 	// Err is why nothing is shipped at the moment, since Since; nil while it works.
@@ -133,6 +135,7 @@ type ShipperStats struct {
 // shipStatus is what others may ask of a Shipper while it runs.
 type shipStatus struct {
 	next, saved, shipped, retries, held, lost atomic.Uint64
+	cursorsLost                               atomic.Uint64
 	partitions, oldest                        atomic.Int64
 
 	mu    sync.Mutex
@@ -155,6 +158,7 @@ func (s *Shipper) Stats() ShipperStats {
 	out := ShipperStats{
 		Saved: st.saved.Load(), Next: st.next.Load(), Partitions: int(st.partitions.Load()), Shipped: st.shipped.Load(),
 		Retries: st.retries.Load(), Held: st.held.Load(), Lost: st.lost.Load(),
+		CursorsLost: st.cursorsLost.Load(),
 	}
 	if ms := st.oldest.Load(); ms != 0 {
 		out.Oldest = time.UnixMilli(ms)

@@ -12,6 +12,8 @@ import (
 type remembered struct {
 	Version int               `json:"version"`
 	Topics  map[string]string `json:"topics"` // id by name
+	// Partitions are how many a topic had when it was seen first, by its name. One that was made anew with another number has none.
+	Partitions map[string]int `json:"partitions,omitempty"`
 }
 
 // Remember compares a topic's id with the one that it had when it was seen first, which the file at path
@@ -52,6 +54,14 @@ func RememberAnew(path string, t Topic) error {
 	if known.Topics == nil {
 		known.Topics = map[string]string{}
 	}
+	if known.Partitions == nil {
+		known.Partitions = map[string]int{}
+	}
+	if _, seen := known.Topics[t.Name]; !seen {
+		known.Partitions[t.Name] = t.Partitions
+	} else if known.Partitions[t.Name] != t.Partitions {
+		delete(known.Partitions, t.Name)
+	}
 	known.Topics[t.Name] = t.ID.String()
 	b, err := json.MarshalIndent(known, "", "  ")
 	if err != nil {
@@ -61,6 +71,17 @@ func RememberAnew(path string, t Topic) error {
 		return fmt.Errorf("kafka: the topics' ids: %w", err)
 	}
 	return nil
+}
+
+// Grown says whether a topic may have had fewer partitions since the file at path tells of it: where it tells another number, or, as of an
+// older version, none.
+func Grown(path string, t Topic) (bool, error) {
+	_, known, err := openRemembered(path)
+	if err != nil {
+		return false, err
+	}
+	_, seen := known.Topics[t.Name]
+	return seen && known.Partitions[t.Name] != t.Partitions, nil
 }
 
 func openRemembered(path string) (*slotfile.File, remembered, error) {

@@ -75,6 +75,9 @@ type ShipperOptions struct {
 	Spool Spool
 	// Cursor is the file of how far was shipped.
 	Cursor string
+	// Grown says that the topic may have had fewer partitions when something was shipped to it (see Grown). It matters where the
+	// cursor is lost.
+	Grown bool
 	// Consent and Campaigns are asked again before an event leaves, and before each further try.
 	Consent   kept.Consent
 	Campaigns kept.Campaigns
@@ -150,7 +153,8 @@ type Shipper struct {
 }
 
 // NewShipper checks the options and reads the cursor. Of a cursor that is damaged a copy is kept
-// (name.bad), and shipping starts at the spool's beginning: what is repeated is known as such.
+// (name.bad), and shipping starts at the spool's beginning: what is repeated is known as such. Where too much is lost
+// for that it is an error that says what to do.
 func NewShipper(o ShipperOptions) (*Shipper, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -175,8 +179,12 @@ func (s *Shipper) restore() (err error) {
 	if s.files, err = openCursorFiles(s.o.Cursor); err != nil {
 		return err
 	}
-	first, _ := s.o.Spool.Bounds()
-	s.cur, s.noted, err = s.files.restore(s.o.Spool.Edge, s.o.Spool.Epoch, first, s.o.Topic.Partitions, s.o.Logger)
+	b := beginning{edge: s.o.Spool.Edge, epoch: s.o.Spool.Epoch, partitions: s.o.Topic.Partitions, grown: s.o.Grown}
+	b.first, b.next = s.o.Spool.Bounds()
+	s.cur, s.noted, err = s.files.restore(b, s.o.Logger)
+	if s.files.lost {
+		s.status.cursorsLost.Store(1)
+	}
 	return err
 }
 

@@ -3,9 +3,12 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"math"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mailbeacon/internal/control"
@@ -17,6 +20,8 @@ var controlSchema = schema{name: "control", mark: 0x4d424c47} // "MBLG"
 // Append returns.
 type ControlLog struct {
 	db   *database
+	file os.FileInfo  // as it was opened
+	end  atomic.Int64 // the last position that was seen
 	bell control.Bell // rung after every append, and at Close
 
 	using  sync.RWMutex // held for reading by every call while it uses db
@@ -30,7 +35,30 @@ func OpenControl(ctx context.Context, path string) (*ControlLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &ControlLog{db: db}, nil
+	file, err := os.Stat(db.path)
+	if err != nil {
+		_ = db.Close() // the failure before is the news
+		return nil, fmt.Errorf("open the control log: %w", err)
+	}
+	return &ControlLog{db: db, file: file}, nil
+}
+
+// errReplaced: what is folded is not what the file holds any more. A decision that went into it would be
+// acknowledged and never be folded, or be gone with the next start.
+var errReplaced = errors.New("the file was replaced while it was in use, or lost its end; stop the server and put the newer one back")
+
+// whole looks whether the file is the one that was opened.
+func (l *ControlLog) whole() error {
+	if now, err := os.Stat(l.db.path); err != nil || !os.SameFile(now, l.file) {
+		return errReplaced
+	}
+	return nil
+}
+
+// saw notes a position that is on disk.
+func (l *ControlLog) saw(at int64) {
+	for known := l.end.Load(); at > known && !l.end.CompareAndSwap(known, at); known = l.end.Load() {
+	}
 }
 
 // use begins a call and returns its end; ErrClosed after Close.
@@ -63,6 +91,9 @@ func (l *ControlLog) append(ctx context.Context, records []control.Record) (cont
 		return 0, err
 	}
 	defer end()
+	if err := l.whole(); err != nil {
+		return 0, err
+	}
 	var last int64
 	err = l.db.update(ctx, func(t *tx) error {
 		ctx := context.WithoutCancel(ctx) // see update
@@ -80,9 +111,15 @@ func (l *ControlLog) append(ctx context.Context, records []control.Record) (cont
 			if last, err = res.LastInsertId(); err != nil {
 				return err
 			}
+			if last <= l.end.Load() {
+				return errReplaced
+			}
 		}
 		return nil
 	})
+	if err == nil {
+		l.saw(last)
+	}
 	return control.Position(last), err
 }
 
@@ -162,10 +199,18 @@ func (l *ControlLog) Head(ctx context.Context) (control.Position, error) {
 		return 0, fmt.Errorf("read the control log: %w", err)
 	}
 	defer end()
+	if err := l.whole(); err != nil {
+		return 0, l.failed(err)
+	}
+	seen := l.end.Load() // before the look: what is appended meanwhile may not be in it
 	var head int64
 	if err := l.db.read("head_get").QueryRowContext(ctx).Scan(&head); err != nil {
 		return 0, l.failed(err)
 	}
+	if head < seen {
+		return 0, l.failed(errReplaced)
+	}
+	l.saw(head)
 	return control.Position(head), nil
 }
 

@@ -49,11 +49,12 @@ func commitIsRead(t *testing.T, f *fixture) {
 	}
 }
 
-// late: a commit whose time is over leaves nothing, and keeps nobody from committing from there.
+// late: a commit whose time is over leaves nothing, not a day either, and keeps nobody from committing from there.
 func late(t *testing.T, f *fixture) {
 	c := &aggregate.Commit{
 		Partition: 2, After: aggregate.Progress{Offset: 5},
-		Counts: []aggregate.Count{{Cell: aggregate.Cell{Campaign: 4, Kind: event.Open}, N: 5}}, Until: time.Now().Add(-time.Millisecond),
+		Counts:     []aggregate.Count{{Cell: aggregate.Cell{Campaign: 4, Kind: event.Open}, N: 5}},
+		LastActive: []aggregate.LastActive{day(6, 7)}, Until: time.Now().Add(-time.Millisecond),
 	}
 	if err := f.Commit(t.Context(), c); !errors.Is(err, aggregate.ErrLate) {
 		t.Errorf("%v, want %v", err, aggregate.ErrLate)
@@ -61,10 +62,16 @@ func late(t *testing.T, f *fixture) {
 	if p, n := f.progress(t, 2), f.counts(t, 4); p.Offset != 0 || len(n) != 0 {
 		t.Errorf("it left %+v and %v", p, n)
 	}
+	if days, err := f.LastDays(t.Context(), []uint64{6}); err != nil || len(days) != 0 {
+		t.Errorf("it left the days %v, %v", days, err)
+	}
 	c.Until = time.Now().Add(time.Hour)
 	f.mustCommit(t, c)
 	if p := f.progress(t, 2); p.Offset != 5 {
 		t.Errorf("%+v after a commit in time", p)
+	}
+	if days, err := f.LastDays(t.Context(), []uint64{6}); err != nil || !slices.Equal(days, []aggregate.LastActive{day(6, 7)}) {
+		t.Errorf("days %v, %v after a commit in time", days, err)
 	}
 }
 

@@ -19,7 +19,7 @@ type Imported struct {
 	Line      uint64 `json:"line" doc:"of the file: the row that can't be used, or the last row that was looked at"`
 	Error     string `json:"error,omitempty" doc:"why the row can't be used; nothing of the row is repeated"`
 	Recorded  uint64 `json:"recorded" doc:"rows that were recorded so far"`
-	Stood     uint64 `json:"stood" doc:"rows that an earlier import of the same file had recorded"`
+	Stood     uint64 `json:"stood" doc:"rows that an earlier import of the same file had recorded; what somebody decided since stays, but for what the file refuses"`
 	Bad       uint64 `json:"bad" doc:"rows that can't be used so far"`
 	Position  uint64 `json:"position" doc:"of the last record in the control log; 0 for none"`
 	Done      bool   `json:"done,omitempty" doc:"this is the last line, and sums up"`
@@ -34,7 +34,7 @@ func (a *API) routeImport() {
 	op := streamOperation("import-consent", http.MethodPost, "/v1/consent/import", "Record the decisions of a file",
 		"Decisions of any number of people, one JSON object per line, or CSV whose first line names the columns: subject, and any of "+
 			"opens, clicks, format, unsubscribed, tracking, source, text_version. The answer is one line for each row that can't be used, lines that "+
-			"say how far it is, and a last one with \"done\". Rows are recorded some thousands at a time. Importing the same file again records nothing twice.")
+			"say how far it is, and a last one with \"done\". Rows are recorded some thousands at a time. Importing the same file again records nothing twice, and takes back no refusal that came since.")
 	a.stream(op, streamDoc{in: new(Decision), out: new(Imported), csv: true}, a.importConsent)
 }
 

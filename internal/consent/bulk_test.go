@@ -55,12 +55,20 @@ func TestImport(t *testing.T) {
 		t.Errorf("again: %d stood, %v", stood, err)
 	}
 	record(t, w, Change{Subject: 7, Opens: Granted})
-	if _, stood, err = w.Import(t.Context(), slices.Clone(all)); err != nil || stood != 100 {
-		t.Errorf("after a change: %d stood, %v", stood, err)
+	record(t, w, Change{Subject: 8, Opens: Refused, Clicks: Refused, Format: Plain, Unsubscribed: new(true)})
+	before := table.Look(8)
+	if _, stood, err = w.Import(t.Context(), slices.Clone(all)); err != nil || stood != len(all)-1 {
+		t.Errorf("after a grant: %d stood, %v", stood, err)
 	}
 	must(t, w.Settle(t.Context()))
 	if table.Look(7).Opens != Refused {
-		t.Error("what was imported last does not hold")
+		t.Error("a refusal was lost")
+	}
+	if table.Look(8) != before {
+		t.Errorf("a refusal of somebody who had granted before: %+v", table.Look(8))
+	}
+	if _, stood, err = w.Import(t.Context(), slices.Clone(all)); err != nil || stood != len(all) {
+		t.Errorf("once more: %d stood, %v", stood, err)
 	}
 	// A change that is brought later, alone, comes after what was imported.
 	record(t, w, Change{Subject: 9, Opens: Granted, Unsubscribed: new(false)})

@@ -245,8 +245,12 @@ func (m *model) decide(ctx context.Context, person int) {
 		if c.Refuse {
 			say.Opens = consent.Refused
 		}
+		bulk := rand.IntN(4) == 0
+		if bulk && !c.Refuse {
+			say.TextVersion = c.by // a grant that is imported again is none
+		}
 		bound, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		c.answered = m.admins[rand.IntN(modelAdmins)].decide(bound, say, rand.IntN(4) == 0)
+		c.answered = m.admins[rand.IntN(modelAdmins)].decide(bound, say, bulk)
 		cancel()
 		c.Return = time.Since(m.began)
 		m.mu.Lock()

@@ -16,6 +16,7 @@ var ErrManyReceipts = errors.New("it holds more than one receipt; right would be
 // A text without a receipt comes back as it is, for VerifyReceipt to refuse.
 func FindReceipt(text string) (string, error) {
 	var found strings.Builder
+	text = strings.TrimPrefix(text, "\ufeff") // editors put it before all else
 	within := false
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, "\r\n")
@@ -39,7 +40,7 @@ func FindReceipt(text string) (string, error) {
 // UnwrapReceipts returns the receipts of an answer or an export in JSON, and of a page saved as HTML, with their lines
 // and signs as they were signed, for FindReceipt. Any other text comes back as it is.
 func UnwrapReceipts(text string) string {
-	switch start := strings.TrimSpace(text); {
+	switch start := strings.TrimSpace(strings.TrimPrefix(text, "\ufeff")); {
 	case strings.HasPrefix(start, "{"):
 		type signed struct {
 			Receipt string `json:"receipt"`

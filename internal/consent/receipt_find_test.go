@@ -11,7 +11,7 @@ func TestFindReceipt(t *testing.T) {
 	const receipt = "mailbeacon consent receipt 1\nsubject: 1\nclicks:\nsource: a \nsignature: AA==\n"
 	for name, text := range map[string]string{
 		"alone": receipt, "without its last line end": strings.TrimSuffix(receipt, "\n"), "with other line ends": strings.ReplaceAll(receipt, "\n", "\r\n"),
-		"in an answer": "You are unsubscribed.\n\n" + receipt, "in a mail": "Dear Ann,\r\n\r\n" + strings.ReplaceAll(receipt, "\n", "\r\n") + "\r\nYours\r\n", "before blanks": receipt + "\n\n  ",
+		"in an answer": "You are unsubscribed.\n\n" + receipt, "in a mail": "Dear Ann,\r\n\r\n" + strings.ReplaceAll(receipt, "\n", "\r\n") + "\r\nYours\r\n", "behind a byte order mark": "\ufeff" + receipt, "before blanks": receipt + "\n\n  ",
 	} {
 		if got, err := FindReceipt(text); err != nil || got != receipt {
 			t.Errorf("%s: %q, %v", name, got, err)

@@ -93,6 +93,10 @@ type broken struct{ Archive }
 
 var errBroken = errors.New("the archive is away")
 
+func (broken) Read(context.Context, control.Position, int) ([]control.Entry, error) {
+	return nil, errBroken
+}
+
 func (broken) End(context.Context) (control.Position, error) { return 0, errBroken }
 
 // TestRepetitionOfWhatAnotherChanged: one that has not folded yet what another recorded does not take a decision for

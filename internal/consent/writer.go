@@ -161,8 +161,9 @@ func (w *Writer) repeats(ctx context.Context, r *Recorded) (bool, error) {
 	if w.Settle(bound) != nil || !w.stands(r) {
 		return false, nil
 	}
-	at := *r
 	var known []control.Entry // what the archive has of the person, once that was asked
+	var newest, oldest control.Position
+	spoken := control.Position(0) // fields
 	for _, f := range fields {
 		value, ok := r.value(f)
 		if !ok {
@@ -175,12 +176,58 @@ func (w *Writer) repeats(ctx context.Context, r *Recorded) (bool, error) {
 		if !ok || !last.says(f, value) || last.Source != r.Source || last.TextVersion != r.TextVersion {
 			return false, nil
 		}
-		if last.at > at.Position {
-			at.Position, at.Time, at.By, at.Campaign = last.at, last.time, last.By, last.Campaign
+		spoken++
+		newest = max(newest, last.at)
+		if oldest == 0 || last.at < oldest {
+			oldest = last.at
 		}
 	}
-	*r = at
+	if newest-oldest+1 != spoken { // it was said in several decisions, and a receipt is of one
+		return false, nil
+	}
+	whole, ok := w.decisionAt(ctx, newest, r.Subject)
+	if !ok || !whole.speaksAs(&r.Change) {
+		return false, nil
+	}
+	*r = whole
 	return true, nil
+}
+
+// decisionAt is the decision whose last record has a position, as the ledger tells it; false if there is none, or it can't be read.
+func (w *Writer) decisionAt(ctx context.Context, at control.Position, subject uint64) (found Recorded, ok bool) {
+	before := at - min(at, control.Position(len(fields))+1)
+	entries, err := w.recorded(ctx, before, len(fields)+2)
+	if err != nil && w.archive != nil { // what is remembered is in the log still
+		entries, err = w.log.Read(ctx, before, len(fields)+2)
+	}
+	if err != nil {
+		return found, false
+	}
+	g := gather{only: subject, emit: func(r Recorded) error {
+		if r.Position == at && r.Subject == subject {
+			found, ok = r, true
+		}
+		return nil
+	}}
+	for i := range entries {
+		if entries[i].Kind == control.KindConsent {
+			_ = g.add(&entries[i]) // emit has no error
+		}
+	}
+	_ = g.flush()
+	return found, ok
+}
+
+// speaksAs says whether two changes say the same of the same fields.
+func (c *Change) speaksAs(o *Change) bool {
+	for _, f := range fields {
+		mine, ok := c.value(f)
+		others, also := o.value(f)
+		if ok != also || mine != others {
+			return false
+		}
+	}
+	return true
 }
 
 // stands says whether r changes nothing of what is folded here.
@@ -219,9 +266,9 @@ func (c *Change) says(f field, value string) bool {
 }
 
 // Import records many changes, each record of up to MaxBulk in one step, and returns the position of the
-// last and how many changes were recorded already: those of a record that says just the same, and still
-// holds. The records depend on the changes alone, so an import that is run again in the same pieces
-// records nothing twice. It does not wait for them to be effective.
+// last and how many changes were recorded already. The records depend on the changes alone, so an import that is run again in the same
+// pieces records nothing twice. What somebody decided since then stays, since it is the later word, unless the import is stricter:
+// then its refusals, and they alone, are recorded once more. It does not wait for anything to be effective.
 func (w *Writer) Import(ctx context.Context, changes []Change) (pos control.Position, stood int, err error) {
 	for i := range changes {
 		if changes[i].By == "" {
@@ -236,12 +283,20 @@ func (w *Writer) Import(ctx context.Context, changes []Change) (pos control.Posi
 		if err != nil {
 			return pos, stood, err
 		}
-		if w.table.bulks.has(r.Key) && w.hold(changes[:n]) {
-			stood += n
-		} else if pos, err = w.log.Append(ctx, r); err != nil {
+		piece := changes[:n]
+		changes = changes[n:]
+		if w.table.bulks.has(r.Key) {
+			again := w.stricter(piece)
+			if stood += n - len(again); len(again) == 0 {
+				continue
+			}
+			if r, _, err = bulkOf(again, time.Now()); err != nil {
+				return pos, stood, err
+			}
+		}
+		if pos, err = w.log.Append(ctx, r); err != nil {
 			return pos, stood, fmt.Errorf("record consent changes: %w", err)
 		}
-		changes = changes[n:]
 	}
 	return pos, stood, nil
 }
@@ -264,8 +319,10 @@ func (w *Writer) end(ctx context.Context) (control.Position, error) {
 	return w.log.Head(ctx)
 }
 
-// hold says whether changes, one after the other, lead to what is known now.
-func (w *Writer) hold(changes []Change) bool {
+// stricter is what changes, one after the other, refuse that does not hold any more: one change for each person of whom there is
+// anything.
+func (w *Writer) stricter(changes []Change) (again []Change) {
+	last := make(map[uint64]int, len(changes)) // where a person is spoken of last
 	after := make(map[uint64]Choice, len(changes))
 	for i := range changes {
 		c := &changes[i]
@@ -273,12 +330,33 @@ func (w *Writer) hold(changes []Change) bool {
 		if !ok {
 			choice = w.table.Look(c.Subject)
 		}
-		after[c.Subject] = c.after(choice)
+		after[c.Subject], last[c.Subject] = c.after(choice), i
 	}
-	for subject, choice := range after {
-		if w.table.Look(subject) != choice {
-			return false
+	for i := range changes {
+		c := &changes[i]
+		if last[c.Subject] != i {
+			continue
+		}
+		now, then := w.table.Look(c.Subject), after[c.Subject]
+		refuse := Change{Subject: c.Subject, Source: c.Source, TextVersion: c.TextVersion, By: c.By}
+		if then.Opens == Refused && now.Opens != Refused {
+			refuse.Opens = Refused
+		}
+		if then.Clicks == Refused && now.Clicks != Refused {
+			refuse.Clicks = Refused
+		}
+		if then.Format == Plain && now.Format != Plain {
+			refuse.Format = Plain
+		}
+		if then.Unsubscribed && !now.Unsubscribed {
+			refuse.Unsubscribed = new(true)
+		}
+		if then.DateOnly && !now.DateOnly {
+			refuse.Tracking = DateOnly
+		}
+		if refuse.Check() == nil { // which it is not where it changes nothing
+			again = append(again, refuse)
 		}
 	}
-	return true
+	return again
 }

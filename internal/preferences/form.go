@@ -8,6 +8,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/url"
+	"strings"
 
 	"mailbeacon/internal/consent"
 	"mailbeacon/internal/token"
@@ -20,6 +21,7 @@ type form struct {
 	clicks   consent.State
 	format   consent.Format
 	mail     subscription
+	shown    consent.Choice // what the page showed of the three when it was read; the zero Choice where it did not say
 }
 
 type subscription int
@@ -31,6 +33,22 @@ const (
 )
 
 func (f form) empty() bool { return f == form{} }
+
+// since is the form without the grants that it only repeats of what it showed, where something else was chosen
+// meanwhile: a page that is left open comes with marks that nobody made on it.
+func (f form) since(now consent.Choice) form {
+	if f.opens == consent.Granted && f.shown.Opens == f.opens && now.Opens != f.opens {
+		f.opens = consent.Unset
+	}
+	if f.clicks == consent.Granted && f.shown.Clicks == f.clicks && now.Clicks != f.clicks {
+		f.clicks = consent.Unset
+	}
+	if f.format == consent.HTML && f.shown.Format == f.format && now.Format != f.format {
+		f.format = consent.FormatUnset
+	}
+	f.shown = consent.Choice{}
+	return f
+}
 
 // change is what to record of a form that is not empty; version tells the text that was read.
 func (f form) change(claims token.Claims, version string) consent.Change {
@@ -53,7 +71,7 @@ const (
 	oneClickName  = "List-Unsubscribe"
 	oneClickValue = "One-Click"
 
-	mostFields = 4  // all there are
+	mostFields = 5  // all there are
 	mostValue  = 64 // bytes of a value
 )
 
@@ -114,6 +132,8 @@ func (f *form) set(name, value string) error {
 		default:
 			err = errForm
 		}
+	case "shown":
+		f.shown, err = parseShown(value)
 	case oneClickName:
 		f.oneClick = true
 		if value != oneClickValue {
@@ -123,6 +143,28 @@ func (f *form) set(name, value string) error {
 		err = errForm
 	}
 	return err
+}
+
+// Shown is what a page shows of opens, clicks and format, for its form to say.
+func (s state) Shown() string {
+	return s.Opens.String() + " " + s.Clicks.String() + " " + s.Format.String()
+}
+
+func parseShown(value string) (c consent.Choice, err error) {
+	words := strings.Fields(value)
+	if len(words) != 3 {
+		return c, errForm
+	}
+	for i, word := range words {
+		if word == consent.Unset.String() {
+			words[i] = ""
+		}
+	}
+	var errs [3]error
+	c.Opens, errs[0] = consent.ParseState(words[0])
+	c.Clicks, errs[1] = consent.ParseState(words[1])
+	c.Format, errs[2] = consent.ParseFormat(words[2])
+	return c, errors.Join(errs[:]...)
 }
 
 func eachPair(body []byte, set func(name, value string) error) error {
@@ -147,7 +189,9 @@ func eachPair(body []byte, set func(name, value string) error) error {
 }
 
 func eachPart(body []byte, boundary string, set func(name, value string) error) error {
-	if boundary == "" {
+	// A reader of parts takes a body that is cut off between two of them, or that has none of the boundary, for a whole
+	// one: choices would be lost, and a mail program be told that it did what it did not.
+	if boundary == "" || !bytes.Contains(body, []byte("--"+boundary+"--")) {
 		return errForm
 	}
 	for r := multipart.NewReader(bytes.NewReader(body), boundary); ; {

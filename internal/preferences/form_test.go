@@ -17,29 +17,37 @@ func TestFormsThatAreNotThePages(t *testing.T) {
 	manyType, manyBody := multipartBody(t, strings.Split(strings.Repeat("opens|x|", 50)+"opens|x", "|")...)
 	mixedType, mixedBody := multipartBody(t, "List-Unsubscribe", "One-Click", "opens", "granted")
 	fileBody := "--b\r\nContent-Disposition: form-data; name=\"opens\"; filename=\"f\"\r\n\r\nrefused\r\n--b--\r\n"
+	onePart := "--b\r\nContent-Disposition: form-data; name=\"opens\"\r\n\r\ngranted\r\n--b"
 	for name, form := range map[string][2]string{
-		"unknown field":          {urlencoded, "opens=refused&minor=yes"},
-		"unknown value":          {urlencoded, "opens=maybe"},
-		"unknown format":         {urlencoded, "format=amp"},
-		"unknown mail":           {urlencoded, "mail=never"},
-		"field twice":            {urlencoded, "opens=refused&opens=granted"},
-		"bad escape":             {urlencoded, "opens=%zz"},
-		"bad escape of name":     {urlencoded, "%zz=refused"},
-		"one click and more":     {urlencoded, "List-Unsubscribe=One-Click&opens=granted"},
-		"more and one click":     {urlencoded, "opens=granted&List-Unsubscribe=One-Click"},
-		"one click, other value": {urlencoded, "List-Unsubscribe=Two-Click"},
-		"no type":                {"", "opens=refused"},
-		"bad type":               {"/;;", "opens=refused"},
-		"JSON":                   {"application/json", `{"opens":"refused"}`},
-		"multipart, no boundary": {"multipart/form-data", "x"},
-		"multipart, cut":         {"multipart/form-data; boundary=b", "--b\r\nContent-Disp"},
-		"multipart, unknown":     {unknownType, unknownBody},
-		"multipart, twice":       {twiceType, twiceBody},
-		"multipart, long value":  {longType, longBody},
-		"multipart, many":        {manyType, manyBody},
-		"multipart, mixed":       {mixedType, mixedBody},
-		"multipart, file":        {"multipart/form-data; boundary=b", fileBody},
-		"many fields":            {urlencoded, strings.Repeat("a=b&", 5000)},
+		"unknown field":                     {urlencoded, "opens=refused&minor=yes"},
+		"unknown value":                     {urlencoded, "opens=maybe"},
+		"unknown format":                    {urlencoded, "format=amp"},
+		"unknown mail":                      {urlencoded, "mail=never"},
+		"shown, cut off":                    {urlencoded, "opens=refused&shown=granted"},
+		"shown, unknown":                    {urlencoded, "opens=refused&shown=granted+maybe+html"},
+		"field twice":                       {urlencoded, "opens=refused&opens=granted"},
+		"bad escape":                        {urlencoded, "opens=%zz"},
+		"bad escape of name":                {urlencoded, "%zz=refused"},
+		"one click and more":                {urlencoded, "List-Unsubscribe=One-Click&opens=granted"},
+		"more and one click":                {urlencoded, "opens=granted&List-Unsubscribe=One-Click"},
+		"one click, other value":            {urlencoded, "List-Unsubscribe=Two-Click"},
+		"no type":                           {"", "opens=refused"},
+		"bad type":                          {"/;;", "opens=refused"},
+		"JSON":                              {"application/json", `{"opens":"refused"}`},
+		"multipart, no boundary":            {"multipart/form-data", "x"},
+		"multipart, cut":                    {"multipart/form-data; boundary=b", "--b\r\nContent-Disp"},
+		"multipart, cut behind a part":      {"multipart/form-data; boundary=b", onePart},
+		"multipart, cut before a part":      {"multipart/form-data; boundary=b", onePart + "\r\n"},
+		"multipart, cut in a part's header": {"multipart/form-data; boundary=b", onePart + "\r\nContent-Disposition: form-da"},
+		"multipart, empty":                  {"multipart/form-data; boundary=b", ""},
+		"multipart, another boundary":       {"multipart/form-data; boundary=c", onePart + "--\r\n"},
+		"multipart, unknown":                {unknownType, unknownBody},
+		"multipart, twice":                  {twiceType, twiceBody},
+		"multipart, long value":             {longType, longBody},
+		"multipart, many":                   {manyType, manyBody},
+		"multipart, mixed":                  {mixedType, mixedBody},
+		"multipart, file":                   {"multipart/form-data; boundary=b", fileBody},
+		"many fields":                       {urlencoded, strings.Repeat("a=b&", 5000)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -64,9 +72,11 @@ func FuzzParseForm(f *testing.F) {
 	f.Add(urlencoded, "List-Unsubscribe=One-Click")
 	f.Add(formType, formBody)
 	f.Add("", "List-Unsubscribe=One-Click ")
+	f.Add(urlencoded, "shown=granted+unset+html&opens=granted")
 	f.Add("multipart/form-data; boundary=b", "--b\r\n\r\n--b--")
 	f.Fuzz(func(t *testing.T, contentType, body string) {
 		got, err := parseForm([]byte(contentType), []byte(body))
+		got = got.since(consent.Choice{})
 		if err != nil || got.empty() {
 			return
 		}

@@ -15,7 +15,7 @@ import (
 )
 
 // inspect renders the page in each state and after each outcome, so that a template that fails there
-// fails at the start; wants the choices to be there; and returns the styles, which are the same in each.
+// fails at the start; wants the choices to be there, each in a form that works; and returns the styles, which are the same in each.
 func (p *page) inspect() (styles []string, err error) {
 	first := true
 	for _, sample := range samples() {
@@ -27,11 +27,7 @@ func (p *page) inspect() (styles []string, err error) {
 		if err != nil {
 			return nil, err
 		}
-		controls := needed
-		if sample.o == Nobody {
-			controls = nil
-		}
-		found, err := look(body, controls)
+		found, err := look(body, choicesOn(sample))
 		if err != nil {
 			return nil, err
 		}
@@ -69,17 +65,29 @@ func samples() []sample {
 	return all
 }
 
-// needed are the controls that a page for somebody must have, by name.
-var needed = []string{"opens", "clicks", "format", "mail"}
+// offer is a control's name and value, as a form sends it.
+type offer [2]string
 
-// look goes through a rendered page, which has to have controls of these names. What the policy would keep from
-// working is an error.
-func look(body []byte, controls []string) (styles []string, err error) {
+// choicesOn are the choices that a page must offer.
+func choicesOn(shown sample) []offer {
+	if shown.o == Nobody {
+		return nil
+	}
+	mail := offer{"mail", "unsubscribed"}
+	if shown.s.Unsubscribed {
+		mail[1] = "subscribed"
+	}
+	return []offer{{"opens", "granted"}, {"opens", "refused"}, {"clicks", "granted"}, {"clicks", "refused"}, {"format", "html"}, {"format", "plain"}, mail}
+}
+
+// look goes through a rendered page, which has to offer these choices. What the policy would keep from working, and a
+// form that would not be taken, is an error.
+func look(body []byte, wanted []offer) (styles []string, err error) {
 	root, err := html.Parse(bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
-	named := map[string]bool{}
+	offered := map[offer]bool{}
 	for n := range root.Descendants() {
 		if n.Type != html.ElementNode {
 			continue
@@ -93,26 +101,85 @@ func look(body []byte, controls []string) (styles []string, err error) {
 				text.WriteString(c.Data)
 			}
 			styles = append(styles, text.String())
+		case "input", "button", "select", "textarea", "option":
+			name, value := sent(n)
+			if name == "" || len(wanted) == 0 {
+				continue
+			}
+			if err := fits(n, name); err != nil {
+				return nil, err
+			}
+			offered[offer{name, value}] = true
 		}
 		for _, a := range n.Attr {
-			switch {
-			case a.Key == "style" || strings.HasPrefix(a.Key, "on"):
-				return nil, fmt.Errorf("the attribute %s of <%s> is forbidden by the page's policy", a.Key, n.Data)
-			case a.Key == "src" && !strings.HasPrefix(a.Val, "data:image/") || a.Key == "srcset":
-				return nil, fmt.Errorf("<%s %s=%q> is forbidden by the page's policy: it may load nothing", n.Data, a.Key, a.Val)
-			case a.Key == "action":
-				return nil, fmt.Errorf("a <%s> must have no action: it is posted to the page's own address", n.Data)
-			case a.Key == "name" && (n.Data == "input" || n.Data == "button" || n.Data == "select"):
-				named[a.Val] = true
+			if err := lookAttribute(n.Data, a); err != nil {
+				return nil, err
 			}
 		}
 	}
-	for _, name := range controls {
-		if !named[name] {
-			return nil, fmt.Errorf("there is no control named %s", name)
+	for _, c := range wanted {
+		if !offered[c] {
+			return nil, fmt.Errorf("there is no control named %s with the value %s", c[0], c[1])
 		}
 	}
 	return styles, nil
+}
+
+func lookAttribute(element string, a html.Attribute) error {
+	switch {
+	case a.Key == "style" || strings.HasPrefix(a.Key, "on"):
+		return fmt.Errorf("the attribute %s of <%s> is forbidden by the page's policy", a.Key, element)
+	case (a.Key == "src" || a.Key == "poster" || a.Key == "background" || a.Key == "href" && element != "a") && !strings.HasPrefix(a.Val, "data:image/") && !strings.HasPrefix(a.Val, "#"),
+		a.Key == "srcset":
+		return fmt.Errorf("<%s %s=%q> is forbidden by the page's policy: it may load nothing", element, a.Key, a.Val)
+	case element == "meta" && a.Key == "http-equiv" && strings.EqualFold(a.Val, "refresh"):
+		return fmt.Errorf("<meta http-equiv=%q> leads away from the page", a.Val)
+	case a.Key == "action" || strings.HasPrefix(a.Key, "form") && a.Key != "form" && a.Key != "formnovalidate":
+		return fmt.Errorf("a <%s> must have no %s: forms are posted to the page's own address", element, a.Key)
+	case a.Key == "enctype" && strings.EqualFold(a.Val, "text/plain"):
+		return fmt.Errorf("<%s %s=%q>: such forms are not read", element, a.Key, a.Val)
+	}
+	return nil
+}
+
+// sent is what an element sends, name "" for nothing.
+func sent(n *html.Node) (name, value string) {
+	value = attribute(n, "value")
+	for ; n != nil && n.Data == "option"; n = n.Parent {
+		if n.Parent != nil && n.Parent.Data == "optgroup" {
+			n = n.Parent
+		}
+	}
+	if n == nil {
+		return "", ""
+	}
+	return attribute(n, "name"), value
+}
+
+// fits says whether what a control of this name sends is taken.
+func fits(n *html.Node, name string) error {
+	switch name {
+	case "opens", "clicks", "format", "mail", "shown":
+	default:
+		return fmt.Errorf("a control is named %s, and a form with such is refused; right would be opens, clicks, format, mail or shown, or no name", name)
+	}
+	form := n
+	for form != nil && form.Data != "form" {
+		form = form.Parent
+	}
+	if form == nil || !strings.EqualFold(attribute(form, "method"), "post") {
+		return fmt.Errorf("the control named %s is not in a <form method=\"post\">: it would change nothing", name)
+	}
+	return nil
+}
+
+func attribute(n *html.Node, key string) string {
+	for _, a := range n.Attr {
+		if a.Key == key {
+			return a.Val
+		}
+	}
+	return ""
 }
 
 // policy lets a page have its own styles and its logo, send its form to a source, and nothing else. The

@@ -57,6 +57,9 @@ func TestPageIsAccessibleAndSelfContained(t *testing.T) {
 			if n.Type != html.ElementNode {
 				continue
 			}
+			if attribute(n, "type") == "hidden" {
+				continue
+			}
 			elements[n.Data]++
 			if n.Data == "input" && n.Parent.Data != "label" {
 				t.Errorf("an input outside of a label")

@@ -115,6 +115,7 @@ func (h *Handler) get(ctx *fasthttp.RequestCtx, page *page, subject uint64) Outc
 func (h *Handler) post(ctx *fasthttp.RequestCtx, page *page, claims token.Claims) Outcome {
 	subject := claims.Subject
 	form, err := parseForm(ctx.Request.Header.ContentType(), ctx.PostBody())
+	form = form.since(h.o.Choices.Look(subject))
 	receipt := ""
 	answer := func(o Outcome) Outcome {
 		if form.oneClick {

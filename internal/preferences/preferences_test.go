@@ -269,6 +269,42 @@ func TestOneClick(t *testing.T) {
 	}
 }
 
+// TestPageLeftOpen: a form comes with the marks of when it was read. What it only repeats of them undoes no refusal
+// that came meanwhile; what was marked on it, and a refusal, holds.
+func TestPageLeftOpen(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		form       string
+		want       consent.Choice
+		notRefused bool // nothing came meanwhile
+	}{
+		"another choice":     {form: "shown=granted+granted+html&opens=granted&clicks=granted&format=plain", want: consent.Choice{Opens: consent.Refused, Clicks: consent.Refused, Format: consent.Plain}},
+		"nothing":            {form: "shown=granted+granted+html&opens=granted&clicks=granted&format=html", want: consent.Choice{Opens: consent.Refused, Clicks: consent.Refused, Format: consent.Plain}},
+		"a grant was marked": {form: "shown=unset+refused+plain&opens=granted&clicks=granted&format=html", want: consent.Choice{Opens: consent.Granted, Clicks: consent.Granted, Format: consent.HTML}},
+		"a page of its own":  {form: "opens=granted", want: consent.Choice{Opens: consent.Granted, Clicks: consent.Refused, Format: consent.Plain}},
+		"a refusal":          {form: "shown=refused+refused+html&opens=refused&clicks=refused&format=html", want: consent.Choice{Opens: consent.Refused, Clicks: consent.Refused, Format: consent.HTML}, notRefused: true},
+		"as it is":           {form: "shown=granted+granted+html&opens=granted&clicks=granted&format=html", want: consent.Choice{Opens: consent.Granted, Clicks: consent.Granted, Format: consent.HTML}, notRefused: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, consent.BasisSubject)
+			s.post(t, urlencoded, "opens=granted&clicks=granted&format=html")
+			if body := s.get(t).Response.Body(); !bytes.Contains(body, []byte(`name="shown" value="granted granted html"`)) {
+				t.Fatalf("the page does not say what it shows:\n%s", body)
+			}
+			if !tc.notRefused {
+				s.post(t, urlencoded, "opens=refused&clicks=refused&format=plain")
+			}
+			if ctx := s.post(t, urlencoded, tc.form); ctx.Response.StatusCode() != 200 {
+				t.Errorf("answered %d", ctx.Response.StatusCode())
+			}
+			if got := s.table.Look(9); got != tc.want {
+				t.Errorf("%+v, want %+v", got, tc.want)
+			}
+		})
+	}
+}
+
 func TestNothingChosen(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, consent.BasisSubject)

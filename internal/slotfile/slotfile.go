@@ -24,6 +24,7 @@ type File struct {
 	path string
 
 	whole      bool // it has its full size, and so is written in place
+	former     bool // it is content as a whole
 	settled    bool // the slot of the generation is on the disk for certain
 	generation uint64
 	content    []byte
@@ -45,8 +46,8 @@ func open(d disk, path string) (*File, error) {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	if len(b) < len(magic) || !isSlot(b) && (len(b) != 2*slotSize || !isSlot(b[slotSize:])) {
-		if f.content = b; len(b) > MaxContent {
-			f.content, f.fault = nil, ErrDamaged
+		if f.content, f.former = b, len(b) > 0; len(b) > MaxContent {
+			f.content, f.former, f.fault = nil, false, ErrDamaged
 		}
 		return f, nil
 	}
@@ -82,6 +83,9 @@ func (f *File) Content() ([]byte, error) {
 	return f.content, nil
 }
 
+// Former says that the file is no file of slots, but content as a whole.
+func (f *File) Former() bool { return f.former }
+
 // Generation is how often the file was written since it was made.
 func (f *File) Generation() uint64 { return f.generation }
 
@@ -113,6 +117,30 @@ func (f *File) Write(content []byte) error {
 		return fmt.Errorf("write %s: %w", f.path, err)
 	}
 	return nil
+}
+
+// Overwrite writes content durably where Former says so and the disk has no room for slots: over what is there, which must be as long. A crash
+// before it returns may leave a mixture of both: it is for what can be done without.
+func (f *File) Overwrite(content []byte) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("write over %s: %w", f.path, err)
+		}
+	}()
+	if !f.former || len(content) != len(f.content) {
+		return fmt.Errorf("%d bytes don't fit where %d are", len(content), len(f.content))
+	}
+	w, err := f.fs.OpenWrite(f.path)
+	if err != nil {
+		return err
+	}
+	if _, err = w.WriteAt(content, 0); err == nil {
+		err = w.Datasync()
+	}
+	if err = errors.Join(err, w.Close()); err == nil {
+		f.content = append([]byte(nil), content...)
+	}
+	return err
 }
 
 func (f *File) overwrite(content []byte) (err error) {
@@ -166,12 +194,12 @@ func (f *File) create(content []byte) (err error) {
 	if _, err = w.WriteAt(make([]byte, 2*slotSize), 0); err == nil {
 		err = put(w, generation, content)
 	}
-	if err = errors.Join(err, w.Close()); err == nil {
-		err = f.fs.Rename(tmp, f.path)
-	} else {
+	if err = errors.Join(err, w.Close()); err != nil {
 		_ = f.fs.Remove(tmp) // it would take the room that others need; the failure before is the news
+		return err
 	}
-	if err == nil {
+	f.former = false // after an error, too, this one may be there
+	if err = f.fs.Rename(tmp, f.path); err == nil {
 		err = f.fs.SyncDir(f.path)
 	}
 	if err != nil {

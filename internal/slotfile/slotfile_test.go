@@ -144,6 +144,45 @@ func TestFullDisk(t *testing.T) {
 	holds(t, f, "f")
 }
 
+// TestFormerOnAFullDisk: what was written as a whole can be written over where it is, and is a file of slots once there is room.
+func TestFormerOnAFullDisk(t *testing.T) {
+	t.Parallel()
+	d := faulty{faultfs.New(1)}
+	d.Put(path, []byte("12"))
+	f := opened(t, d)
+	d.Inject(faultfs.Fault{Op: faultfs.Create, Times: -1, Err: syscall.ENOSPC})
+	if err := f.Reserve(); !errors.Is(err, syscall.ENOSPC) || !f.Former() {
+		t.Errorf("%v", err)
+	}
+	for _, content := range []string{"13", "14"} {
+		if err := f.Write([]byte(content)); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("%v", err)
+		}
+		must(t, f.Overwrite([]byte(content)))
+		holds(t, f, content)
+		d = faulty{d.Crash()}
+		d.Inject(faultfs.Fault{Op: faultfs.Create, Times: -1, Err: syscall.ENOSPC})
+		f = opened(t, d)
+		holds(t, f, content)
+	}
+	for _, content := range []string{"", "1", "123"} {
+		if err := f.Overwrite([]byte(content)); err == nil {
+			t.Errorf("%q is written over", content)
+		}
+	}
+	d.Heal()
+	// Where it is not known which of both is there it is none that may be written over.
+	d.Inject(faultfs.Fault{Op: faultfs.SyncDir, Err: syscall.EIO})
+	if err := f.Write([]byte("15")); !errors.Is(err, syscall.EIO) || f.Former() || f.Overwrite([]byte("15")) == nil {
+		t.Errorf("%v", err)
+	}
+	must(t, f.Write([]byte("16")))
+	holds(t, f, "16")
+	if n := len(d.Bytes(path)); n != 2*slotSize || f.Former() {
+		t.Errorf("%d bytes", n)
+	}
+}
+
 // TestLossOfPower writes rising numbers through faults of the disk, deaths of the process and losses of power: what is read
 // is never older than what was written last without an error, and never damaged.
 func TestLossOfPower(t *testing.T) {

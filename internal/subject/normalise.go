@@ -113,13 +113,29 @@ func normaliseUnicode(address string) (string, error) {
 func fold(s string) string {
 	const enough = 4 // two rounds do for all of Unicode today
 	for range enough {
-		next := norm.NFC.String(strings.ToLower(s))
+		next := norm.NFC.String(strings.Map(lower, s))
 		if next == s {
 			break
 		}
 		s = next
 	}
 	return s
+}
+
+// lower is the one lower case of a letter, also where there are several: the sigma at a word's end becomes the other one,
+// whose upper case it shares.
+func lower(r rune) rune {
+	r = unicode.ToLower(r)
+	if unicode.Is(unicode.M, r) { // the iota below a letter is no letter of its own
+		return r
+	}
+	one := unicode.ToLower(unicode.ToUpper(r))
+	for same := unicode.SimpleFold(r); same != r; same = unicode.SimpleFold(same) {
+		if same == one {
+			return one
+		}
+	}
+	return r
 }
 
 // split cuts an address at its only @.

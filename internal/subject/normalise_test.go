@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
@@ -34,6 +35,11 @@ func TestNormalise(t *testing.T) {
 		{"full-width domain", "a@ｅｘａｍｐｌｅ.com", "a@example.com"},
 		{"decomposed local part", "Ju\u0308rgen@example.com", "jürgen@example.com"},
 		{"upper-case local part beyond ASCII", "ΆΓΓΕΛΟΣ@example.com", "άγγελοσ@example.com"},
+		{"sigma at the end", "άγγελος@example.com", "άγγελοσ@example.com"},
+		{"long s", "\u017fam@example.com", "sam@example.com"},
+		{"micro sign", "\u00b5@example.com", "\u03bc@example.com"},
+		{"iota below a letter", "\u1fb3@example.com", "\u1fb3@example.com"},
+		{"dotless i stays", "\u0131@example.com", "\u0131@example.com"},
 		{"kelvin sign", "\u212a@example.com", "k@example.com"},
 		{"dotted capital I", "\u0130@example.com", "i@example.com"},
 		{"Chinese", "用户@例え.example", "用户@xn--r8jz45g.example"},
@@ -148,6 +154,23 @@ func TestSpellingsAreOnePerson(t *testing.T) {
 		}
 		checkNormalised(r, want, want)
 	})
+}
+
+// Nor however its letters are: all that are one but for their case are one here.
+func TestCaseIsOne(t *testing.T) {
+	t.Parallel()
+	for r := rune(0x80); r <= unicode.MaxRune; r++ {
+		mine, err := Normalise(string(r) + "@example.com")
+		if err != nil || unicode.Is(unicode.M, r) {
+			continue
+		}
+		for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {
+			if got, err := Normalise(string(other) + "@example.com"); err == nil && got != mine && !unicode.Is(unicode.M, other) {
+				t.Errorf("%U is %q and %U %q", r, mine, other, got)
+			}
+		}
+		checkNormalised(t, string(r), mine)
+	}
 }
 
 func TestNormaliseIsIdempotent(t *testing.T) {

@@ -55,6 +55,9 @@ func (k *Keyring) Subject(normalised []byte) uint64 {
 	return uint64(k.subjects.Number(normalised))
 }
 
+// Fingerprint is 16 hex digits that are the same for keyrings that give people the same numbers, and say nothing of their keys.
+func (k *Keyring) Fingerprint() string { return k.fingerprint.String() }
+
 // Keys tells of every key, in the order of their ids.
 func (k *Keyring) Keys() []KeyInfo {
 	return append([]KeyInfo(nil), k.infos...)

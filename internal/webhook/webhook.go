@@ -66,6 +66,7 @@ type Sender struct {
 const (
 	answerTime = 10 * time.Second       // for the receiver to answer
 	lookAgain  = 500 * time.Millisecond // for new decisions
+	mostAhead  = 20                     // looks until a log that ends before what was told is no longer one that is read yet
 	firstPause = time.Second
 	mostPause  = 5 * time.Minute
 	mostAnswer = 64 << 10 // bytes of an answer that are read, so that the connection can be used again
@@ -111,8 +112,16 @@ func New(o Options) (*Sender, error) {
 // Run sends until ctx ends.
 func (s *Sender) Run(ctx context.Context) error {
 	defer s.client.CloseIdleConnections()
-	for {
-		if s.o.Applied() > s.position {
+	for ahead := 0; ; {
+		at := s.o.Applied()
+		if ahead++; at >= s.position {
+			ahead = 0
+		}
+		if ahead == mostAhead {
+			s.failing(fmt.Errorf("up to position %d was told, and the control log ends at %d: it was restored from an earlier time; stop, and remove %s to begin with what is decided from then on",
+				s.position, at, s.o.Progress))
+		}
+		if at > s.position {
 			if err := s.pass(ctx); err != nil && ctx.Err() == nil {
 				s.failing(err)
 			}
@@ -127,6 +136,7 @@ func (s *Sender) Run(ctx context.Context) error {
 // another follows, or the end.
 func (s *Sender) pass(ctx context.Context) error {
 	var last control.Position
+	told := map[uint64]int{} // of each person, how often at last
 	end, err := s.o.Ledger.Changes(ctx, s.position, func(r consent.Recorded) error {
 		if r.Unsubscribed == nil {
 			return nil
@@ -135,9 +145,11 @@ func (s *Sender) pass(ctx context.Context) error {
 			if err := s.done(last); err != nil {
 				return err
 			}
+			clear(told)
 		}
 		last = r.Position
-		return s.insist(ctx, &r)
+		told[r.Subject]++
+		return s.insist(ctx, &r, told[r.Subject])
 	})
 	if err != nil || end <= s.position {
 		return err
@@ -165,8 +177,8 @@ type Message struct {
 	Campaign string `json:"campaign,omitempty"`
 }
 
-// insist sends one message until it is taken, or ctx ends.
-func (s *Sender) insist(ctx context.Context, r *consent.Recorded) error {
+// insist sends one message, the nth of its person at its position, until it is taken, or ctx ends.
+func (s *Sender) insist(ctx context.Context, r *consent.Recorded, nth int) error {
 	m := Message{Type: "subscribed", Subject: fmt.Sprintf("%016x", r.Subject), Time: r.Time.UTC(), Source: r.Source}
 	if *r.Unsubscribed {
 		m.Type = "unsubscribed"
@@ -179,6 +191,9 @@ func (s *Sender) insist(ctx context.Context, r *consent.Recorded) error {
 		return fmt.Errorf("webhook: %w", err)
 	}
 	id := fmt.Sprintf("%d-%s", r.Position, m.Subject)
+	if nth > 1 { // an import spoke of the person twice; under one id the receiver would drop the last word
+		id += fmt.Sprintf("-%d", nth)
+	}
 	for pause := firstPause; ; pause = min(2*pause, mostPause) {
 		err := s.post(ctx, id, body)
 		if err == nil {

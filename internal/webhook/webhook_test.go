@@ -190,6 +190,51 @@ func TestTellsWhoLeft(t *testing.T) {
 }
 
 // TestTellsTheCampaign: it is in the message where the decision came by one, and is known.
+// TestEachDecisionHasItsID: an import may speak of a person twice, at one position. Whoever drops what came before, by
+// its id, must not drop the last word; and after a kill in between the ids are the same.
+func TestEachDecisionHasItsID(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, r, progress := &ledger{}, &receiver{codes: []int{200, 200, 500}}, filepath.Join(t.TempDir(), "position")
+		s := newSender(t, l, r, progress)
+		l.add(4, 9, false)
+		l.add(4, 8, true)
+		l.add(4, 9, true)
+		l.add(5, 9, false)
+		running(t, s, time.Second/2)
+		first, second, third := "4-0000000000000009", "4-0000000000000008", "4-0000000000000009-2"
+		if want := []string{first, second}; !slices.Equal(r.got, want) {
+			t.Fatalf("got %q, want %q", r.got, want)
+		}
+		running(t, newSender(t, l, r, progress), time.Minute)
+		if want := []string{first, second, first, second, third, "5-0000000000000009"}; !slices.Equal(r.got, want) {
+			t.Errorf("got %q, want %q", r.got, want)
+		}
+	})
+}
+
+// TestLogFromAnEarlierTime: what is decided at positions that were told once would never be told, and nobody would know.
+func TestLogFromAnEarlierTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, r, progress := &ledger{}, &receiver{}, filepath.Join(t.TempDir(), "position")
+		s := newSender(t, l, r, progress)
+		l.add(9, 9, true)
+		running(t, s, time.Second)
+		*l = nil
+		l.add(4, 8, true)
+		s = newSender(t, l, r, progress)
+		running(t, s, mostAhead*lookAgain/2)
+		if s.Stats().Faulty {
+			t.Error("a log that may not be read yet is taken for an older one")
+		}
+		running(t, s, mostAhead*lookAgain)
+		if !s.Stats().Faulty || !strings.Contains(s.fault, "position 9") {
+			t.Errorf("nothing is said of it: %+v", s.Stats())
+		}
+	})
+}
+
 func TestTellsTheCampaign(t *testing.T) {
 	t.Parallel()
 	for number, want := range map[uint32]string{12: `,"campaign":"spring"}`, 13: `"one-click"}`, 0: `"one-click"}`} {

@@ -1,1 +1,1 @@
-INSERT INTO activity (subject, day)
+INSERT INTO activity (subject, day, until)
