@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"mailbeacon/ingest/aggregate"
@@ -14,16 +15,16 @@ import (
 
 // addClickers keeps who is in a sketch of people who clicked for sure; anybody else is not kept.
 func (t *tx) addClickers(ctx context.Context, u *aggregate.Uniques) error {
-	if !u.Clicked() {
+	if !u.Clicked() || len(u.Hashes) == 0 {
 		return nil
 	}
-	add := t.query("clickers_add")
+	list := make([]byte, 0, 22*len(u.Hashes)) // in one statement, which is faster than one for each
 	for _, hash := range u.Hashes {
-		if _, err := add.ExecContext(ctx, u.Campaign, u.Link, int64(hash)); err != nil {
-			return err
-		}
+		list = strconv.AppendInt(append(list, ','), int64(hash), 10)
 	}
-	return nil
+	list[0] = '['
+	_, err := t.query("clickers_add").ExecContext(ctx, u.Campaign, u.Link, string(append(list, ']')))
+	return err
 }
 
 // Clickers implements aggregate.Advertising.

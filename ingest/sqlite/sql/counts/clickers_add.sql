@@ -1,1 +1,1 @@
-INSERT INTO clickers (campaign, link, hash) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING
+INSERT INTO clickers (campaign, link, hash) SELECT ?1, ?2, value FROM json_each(?3) WHERE true ON CONFLICT DO NOTHING
