@@ -14,41 +14,39 @@ import (
 	"mailbeacon/internal/privacy"
 )
 
-// TestDifferencing: two mailings whose people differ by one, who may or may not have clicked. An attacker who sees what was
-// released of both, and of one alone, and who knows of everybody else, guesses right hardly more often than ε = 1 allows:
-// e/(1+e) of the time at most. With the noise left out they would always be right.
+// TestDifferencing: two mailings whose people differ by one, who may or may not have clicked, at the number where rounding gives most
+// away. An attacker who knows of everybody else, and sees what was released of both, guesses right hardly more often than ε = 1
+// allows: e/(1+e) of the time at most. Without the noise the same attacker is always right.
 func TestDifferencing(t *testing.T) {
 	t.Parallel()
-	const trials = 3000
-	right, exactly := 0, 0
-	random := privacy.NewSampler(seeded(7))
-	for trial := range trials {
-		clicked := trial%2 == 0
-		a, b := int64(60), int64(60)
-		if clicked {
-			b++
-		}
+	const trials = 4000
+	guessed := func(random *privacy.Sampler) (right int) {
 		release := func(n int64) uint64 {
 			z, err := random.Laplace(privacy.Epsilon{Num: 1, Den: 1})
 			must(t, err)
-			s := shown(n + z)
-			if s == nil {
-				return 0
+			if s := shown(n + z); s != nil {
+				return *s
 			}
-			return *s
+			return 0
 		}
-		// The best that can be done: more was released of the one with the person, or of that one more than is usual.
-		shownA, shownB := release(a), release(b)
-		guess := shownB > shownA || shownB == shownA && shownB > 60
-		if guess == clicked {
-			right++
+		for trial := range trials {
+			clicked, others := trial%2 == 0, int64(62)
+			with := others
+			if clicked {
+				with++
+			}
+			shownOthers, shownWith := release(others), release(with)
+			guess := shownWith > shownOthers || shownWith == shownOthers && shownWith >= 65
+			if guess == clicked {
+				right++
+			}
 		}
-		if (b > a) == clicked {
-			exactly++
-		}
+		return right
 	}
-	bound := trials * (math.E/(1+math.E) + 0.03)
-	if float64(right) > bound || exactly != trials {
+	if right := guessed(privacy.NewSampler(silence{})); right != trials {
+		t.Errorf("without noise %d of %d guesses are right: this attack is none", right, trials)
+	}
+	if right, bound := guessed(privacy.NewSampler(seeded(7))), trials*(math.E/(1+math.E)+0.03); float64(right) > bound {
 		t.Errorf("%d of %d guesses are right, %.0f may be", right, trials, bound)
 	}
 }

@@ -107,6 +107,10 @@ func TestAdvertiser(t *testing.T) {
 	if n := first[0].People; n == nil || *n < clickers-25 || *n > clickers+25 || *n%5 != 0 {
 		t.Errorf("%d people clicked, and released is %+v", clickers, first[0])
 	}
+	// Who says no afterwards stays part of what is out, which names nobody.
+	if _, serr, code := mailbeacon(ctx, t, "", "consent", "set", "reader-0@example.com", "--clicks", "refused", "--data", data); code != 0 {
+		t.Fatal(serr)
+	}
 	for range 3 {
 		s.kill()
 		s = start(t, data, args...)
