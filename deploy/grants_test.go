@@ -11,7 +11,7 @@ import (
 func TestGrantsNameEachTable(t *testing.T) {
 	who := map[string]string{
 		"aggregates": "mailbeacon_consume", "activity": "mailbeacon_consume", "streams": "mailbeacon_consume",
-		"populations": "mailbeacon_admin", "ledger": "mailbeacon_admin", "ledger_people": "mailbeacon_admin",
+		"populations": "mailbeacon_admin", "ledger": "mailbeacon_admin", "closings": "mailbeacon_admin", "ledger_people": "mailbeacon_admin",
 	}
 	files, err := filepath.Glob("../ingest/clickhouse/sql/*_add.sql")
 	if err != nil || len(files) == 0 {

@@ -135,7 +135,11 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	measureLedger(metrics, ledger)
 	measureLease(metrics, state.follower)
 	voices.measure(metrics)
-	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, board, notReady,
+	advertisers, err := newAdvertisers(cfg, state, store, logger)
+	if err != nil {
+		return err
+	}
+	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, advertisers, board, notReady,
 		promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
 	if err != nil {
 		return err
@@ -151,6 +155,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	work := newParts(ctx, logger)
 	startWebhook(work, metrics, hook)
 	startExport(work, metrics, files)
+	startAdvertisers(work, metrics, advertisers)
 	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
 	work.Go("follow the control log", state.follower.Run)
 	work.Go("keep the dashboard's numbers", board.keepPages)

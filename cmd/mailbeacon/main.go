@@ -26,7 +26,7 @@ event exactly once, and nobody who said no.
 	root.AddCommand(
 		newServeCommand(c), newDemoCommand(c), newEdgeCommand(c), newConsumeCommand(c), newAdminCommand(c),
 		newCampaignCommand(c), newLinkCommand(c), newMessageCommand(c), newDeliveryCommand(c),
-		newConsentCommand(c), newReconfirmCommand(c), newReportCommand(c), newCompareCommand(c),
+		newConsentCommand(c), newReconfirmCommand(c), newReportCommand(c), newAdvertiserCommand(c), newCompareCommand(c),
 		newKeyCommand(c), newSignInCommand(c), newAuditCommand(c), newKeyringCommand(c), newSpoolCommand(c), newTopicCommand(c), newDoctorCommand(c), newReadyCommand(c), newVersionCommand(c),
 	)
 	return root

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mailbeacon/ingest/aggregate"
+	"mailbeacon/internal/advertiser"
 	"mailbeacon/internal/api"
 	"mailbeacon/internal/config"
 	"mailbeacon/internal/datadir"
@@ -114,12 +115,16 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 		return err
 	}
 	defer closing(&err, board.close)
+	advertisers, err := newAdvertisers(cfg, state, events.counts, logger)
+	if err != nil {
+		return err
+	}
 	metrics := newMetrics()
 	edge.measure(metrics)
 	events.measure(metrics)
 	state.measure(metrics)
 	fold.measure(metrics)
-	admin, err := newAdmin(cfg, keys, state, events, fold, board, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
+	admin, err := newAdmin(cfg, keys, state, events, fold, advertisers, board, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
 	if err != nil {
 		return err
 	}
@@ -143,6 +148,7 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	work.Go("keep the dashboard's numbers", board.keepPages)
 	startWebhook(work, metrics, hook)
 	startExport(work, metrics, files)
+	startAdvertisers(work, metrics, advertisers)
 	work.Go("mark the control log", markControl(state, events.counts, logger))
 	work.Serve("the public side", func() error { return edge.serve(public) })
 	work.Serve("the admin side", func() error { return admin.Serve(private) })
@@ -199,11 +205,11 @@ func listen(ctx context.Context, cfg *config.Config) (public, private net.Listen
 }
 
 // newAdmin puts the private side together.
-func newAdmin(cfg *config.Config, keys *keys, state *state, events *events, fold *fold, board *dashboard, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
-	return newAPI(cfg, keys, state, events.counts, board, func() []string { return notReady(state, events, fold) }, metrics, logger)
+func newAdmin(cfg *config.Config, keys *keys, state *state, events *events, fold *fold, advertisers *advertiser.Reports, board *dashboard, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
+	return newAPI(cfg, keys, state, events.counts, advertisers, board, func() []string { return notReady(state, events, fold) }, metrics, logger)
 }
 
-func newAPI(cfg *config.Config, keys *keys, state *state, store aggregate.Store, board *dashboard, notReady func() []string, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
+func newAPI(cfg *config.Config, keys *keys, state *state, store aggregate.Store, advertisers *advertiser.Reports, board *dashboard, notReady func() []string, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
 	minter, err := mint.New(mint.Options{
 		Ring: keys.ring, Consent: state.consent, Campaigns: state.campaigns, Links: state.campaignWriter,
 		Population: store, Mails: store, PublicURL: cfg.PublicURL,
@@ -217,7 +223,7 @@ func newAPI(cfg *config.Config, keys *keys, state *state, store aggregate.Store,
 	}
 	handler, err := api.New(api.Options{
 		Campaigns: state.campaigns, Writer: state.campaignWriter, Consent: state.consentWriter,
-		Minter: minter, Counts: store, Mails: store, Keys: keys.api, NotReady: notReady, Inactive: inactive,
+		Minter: minter, Counts: store, Mails: store, Keys: keys.api, NotReady: notReady, Inactive: inactive, Advertisers: advertisers,
 		Receipts: receiptsOf(keys.ring), SignInLink: board.site.Link,
 		Metrics: metrics, Logger: logger, Version: version(),
 	})

@@ -124,6 +124,7 @@ type Store interface {
 	Reader
 	Activity
 	Mails
+	Advertising
 	// Close releases the store. Nothing may be called afterwards.
 	Close() error
 }

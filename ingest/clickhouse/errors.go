@@ -17,6 +17,7 @@ var (
 	ErrNewer     = errors.New("the store was made by a newer mailbeacon; start it with that one")
 	ErrOldServer = errors.New("the ClickHouse server is too old")
 	ErrRefused   = errors.New("the server refuses")
+	ErrDamaged   = errors.New("the store holds what no mailbeacon wrote")
 	ErrAddress   = errors.New("no server answers as ClickHouse there")
 )
 

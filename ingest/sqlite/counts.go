@@ -119,6 +119,9 @@ func (t *tx) apply(ctx context.Context, c *aggregate.Commit) error {
 		if err := sketches.add(ctx, []any{u.Campaign, u.Link, uint8(u.Kind), uint8(u.Class)}, u.Hashes); err != nil {
 			return err
 		}
+		if err := t.addClickers(ctx, u); err != nil {
+			return err
+		}
 	}
 	active := t.query("last_active_put")
 	for _, a := range c.LastActive {

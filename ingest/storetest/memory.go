@@ -24,6 +24,7 @@ type Memory struct {
 	uniques    map[aggregate.UniqueKey]set
 	population map[member]set
 	active     map[uint64]uint32
+	closings   map[string][]aggregate.Closing
 	mails      map[uint32][]byte
 }
 
@@ -57,6 +58,7 @@ func NewMemory() *Memory {
 	return &Memory{
 		partitions: map[uint32]aggregate.Progress{}, counts: map[aggregate.Cell]uint64{},
 		uniques: map[aggregate.UniqueKey]set{}, population: map[member]set{}, active: map[uint64]uint32{}, mails: map[uint32][]byte{},
+		closings: map[string][]aggregate.Closing{},
 	}
 }
 

@@ -17,13 +17,15 @@ const (
 	RoleSender   Role = "sender"   // what sends mail: registers campaigns, mints, tells of deliveries, follows consent
 	RoleMarketer Role = "marketer" // who reads reports: numbers of campaigns, and nothing of a person
 	RolePrivacy  Role = "privacy"  // who answers people: consent, its history, who is to be asked again
+	// RoleAdvertiser is who has advertisements in mail: what was released to this one advertiser, and nothing else.
+	RoleAdvertiser Role = "advertiser"
 )
 
 // RoleList is some of the roles.
 type RoleList []Role
 
 // Roles are all of them.
-var Roles = RoleList{RoleAdmin, RoleSender, RoleMarketer, RolePrivacy}
+var Roles = RoleList{RoleAdmin, RoleSender, RoleMarketer, RolePrivacy, RoleAdvertiser}
 
 // String names them as in a sentence.
 func (l RoleList) String() string {
@@ -59,6 +61,9 @@ var access = map[string]RoleList{
 
 	"show-report":       {RoleMarketer},
 	"compare-campaigns": {RoleMarketer},
+
+	"list-advertisers":       {RoleMarketer},
+	"show-advertiser-report": {RoleMarketer, RoleAdvertiser}, // of its own name; see advertiserReport
 
 	// Addresses come with these.
 	"render-message":  {RoleSender},

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"mailbeacon/internal/api"
 )
@@ -15,7 +14,7 @@ import (
 // request is read, and who may gets another answer.
 func TestRoles(t *testing.T) {
 	t.Parallel()
-	const everybody = "admin sender marketer privacy"
+	const everybody = "admin sender marketer privacy advertiser"
 	may := map[string]string{
 		"POST /v1/campaigns":                    "admin sender marketer",
 		"GET /v1/campaigns":                     "admin sender marketer",
@@ -25,6 +24,8 @@ func TestRoles(t *testing.T) {
 		"PUT /v1/campaigns/{name}/links/{link}": "admin sender marketer",
 		"GET /v1/campaigns/{name}/report":       "admin marketer",
 		"GET /v1/overview":                      "admin marketer",
+		"GET /v1/advertisers":                   "admin marketer",
+		"GET /v1/advertisers/{name}/report":     "admin marketer advertiser",
 		"PUT /v1/campaigns/{name}/mail":         "admin sender marketer",
 		"GET /v1/campaigns/{name}/mail":         "admin sender marketer",
 		"POST /v1/campaigns/{name}/messages":    "admin sender",
@@ -45,7 +46,7 @@ func TestRoles(t *testing.T) {
 	h := newHouse(t)
 	keys := map[string]string{}
 	for _, role := range api.Roles {
-		key, err := api.AddKey(h.dir, "of-"+string(role), role, time.Now())
+		key, err := h.addKey("of-"+string(role), role)
 		must(t, err)
 		keys[string(role)] = key
 		h.awaitKey(t, key)

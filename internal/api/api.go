@@ -74,7 +74,9 @@ type Options struct {
 	Counts    aggregate.Reader // what reports are made of
 	Mails     aggregate.Mails  // what they draw on
 	Keys      Authorizer
-	Inactive  *reconfirm.Finder // who is to be asked whether they wish to go on
+	// Advertisers are told what was released to them.
+	Advertisers Advertisers
+	Inactive    *reconfirm.Finder // who is to be asked whether they wish to go on
 	// Receipts is the key that receipts are signed with at the moment. It may be called concurrently.
 	Receipts func() (key uint8, sign func(text []byte) []byte)
 	// SignInLink makes a link to the dashboard for a key's holder. It may be called concurrently.
@@ -104,6 +106,8 @@ func (o *Options) check() error {
 		return errors.New("api: no mails")
 	case o.Keys == nil:
 		return errors.New("api: no keys")
+	case o.Advertisers == nil:
+		return errors.New("api: no advertisers")
 	case o.Inactive == nil:
 		return errors.New("api: nothing that finds inactive people")
 	case o.Receipts == nil:
@@ -145,6 +149,7 @@ func New(o Options) (*API, error) {
 	a.routeMail()
 	a.routeReport()
 	a.routeOverview()
+	a.routeAdvertisers()
 	a.routeReconfirm()
 	a.routeSignIn()
 	a.routeSystem()

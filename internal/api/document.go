@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"mailbeacon/internal/advertiser"
 )
 
 // schemas is where the document keeps its types.
@@ -34,7 +36,7 @@ func configuration(version string) huma.Config {
 					"Addresses of people appear in request bodies only.",
 			},
 			Components: &huma.Components{
-				Schemas:         huma.NewMapRegistry(schemas, huma.DefaultSchemaNamer),
+				Schemas:         huma.NewMapRegistry(schemas, schemaName),
 				SecuritySchemes: map[string]*huma.SecurityScheme{"key": {Type: "http", Scheme: "bearer", Description: "a key of `mailbeacon key add`, or the data folder's admin.key"}},
 			},
 		},
@@ -62,6 +64,18 @@ func problems(more ...int) map[string]*huma.Response {
 type content struct {
 	mediaType string
 	of        any
+}
+
+// schemaName is what the document calls a type: its own name, and of what advertisers are told, more: there are reports of campaigns too.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.PkgPath() == reflect.TypeFor[advertiser.Report]().PkgPath() && t.Name() != "" {
+		return "Advertiser" + name
+	}
+	return name
 }
 
 func (a *API) schema(of any) *huma.Schema {

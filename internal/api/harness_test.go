@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"mailbeacon/ingest/sqlite"
+	"mailbeacon/internal/advertiser"
 	"mailbeacon/internal/api"
 	"mailbeacon/internal/campaign"
 	"mailbeacon/internal/consent"
@@ -35,6 +36,7 @@ type house struct {
 	api      *api.API
 	ring     *token.Ring
 	counts   *sqlite.Counts
+	reports  *advertiser.Reports
 	log      *sink
 	notReady []string
 	http     *http.Client
@@ -97,8 +99,10 @@ func newHouse(t testing.TB) *house {
 	consents := consent.NewWriter(controlLog, follower, table)
 	inactive, err := reconfirm.New(reconfirm.Options{Activity: h.counts, Plans: table, Ledger: consents})
 	must(t, err)
+	h.reports, err = advertiser.New(advertiser.Options{Store: h.counts, Campaigns: registry, Epoch: time.Second})
+	must(t, err)
 	h.api, err = api.New(api.Options{
-		Campaigns: registry, Writer: writer, Consent: consents, Minter: minter, Inactive: inactive,
+		Campaigns: registry, Writer: writer, Consent: consents, Minter: minter, Inactive: inactive, Advertisers: h.reports,
 		Receipts: func() (uint8, func([]byte) []byte) { return h.ring.Keyring().ReceiptSigner() },
 		SignInLink: func(who api.Holder) (string, time.Time, error) {
 			return "/sign-in/link/of-" + who.Name, time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC), nil

@@ -22,6 +22,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mailbeacon/internal/campaign"
 	"mailbeacon/internal/datadir"
 )
 
@@ -42,7 +43,9 @@ type Key struct {
 	Name    string    `json:"name"`
 	Created time.Time `json:"created"`
 	Role    Role      `json:"role"`
-	Hash    string    `json:"sha256"` // of the key, in hex
+	// Advertiser is whose report the key sees, where its role is RoleAdvertiser.
+	Advertiser string `json:"advertiser,omitempty"`
+	Hash       string `json:"sha256"` // of the key, in hex
 }
 
 // ErrKeyExists and ErrNoKey come wrapped.
@@ -144,7 +147,7 @@ func readKeys(dir string) ([]Key, error) {
 	}
 	for i, k := range f.Keys {
 		h, err := hex.DecodeString(k.Hash)
-		if err != nil || len(h) != sha256.Size || !slices.Contains(Roles, k.Role) || !keyName.MatchString(k.Name) {
+		if err != nil || len(h) != sha256.Size || !slices.Contains(Roles, k.Role) || !keyName.MatchString(k.Name) || (k.Role == RoleAdvertiser) != (k.Advertiser != "") {
 			return nil, fmt.Errorf("%s is damaged: key %d of %d", name, i+1, len(f.Keys))
 		}
 	}
@@ -176,8 +179,24 @@ func isFolder(dir string) error {
 // AddKey adds a key and returns it: the only time that anybody sees it. A running server takes it
 // within a second or two.
 func AddKey(dir, name string, role Role, now time.Time) (key string, err error) {
-	if !slices.Contains(Roles, role) {
-		return "", fmt.Errorf("there is no role %q; a key's is one of %s", role, Roles)
+	if role == RoleAdvertiser {
+		return "", errors.New("a key of the role advertiser is of one advertiser, who has to be named")
+	}
+	return addKey(dir, Key{Name: name, Created: now, Role: role})
+}
+
+// AddAdvertiserKey is AddKey for a key that sees what one advertiser is told. Links name advertisers; there need not be one yet.
+func AddAdvertiserKey(dir, name, advertiser string, now time.Time) (key string, err error) {
+	if err := campaign.CheckAdvertiser(advertiser); err != nil {
+		return "", err
+	}
+	return addKey(dir, Key{Name: name, Created: now, Role: RoleAdvertiser, Advertiser: advertiser})
+}
+
+func addKey(dir string, k Key) (key string, err error) {
+	name := k.Name
+	if !slices.Contains(Roles, k.Role) {
+		return "", fmt.Errorf("there is no role %q; a key's is one of %s", k.Role, Roles)
 	}
 	if !keyName.MatchString(name) {
 		return "", errors.New("the key's name is not 1 to 64 of a-z, 0-9, '.', '_' and '-', beginning with a letter or digit")
@@ -188,7 +207,8 @@ func AddKey(dir, name string, role Role, now time.Time) (key string, err error) 
 		if slices.ContainsFunc(keys, func(k Key) bool { return k.Name == name }) {
 			return nil, fmt.Errorf("add key %s: %w", name, ErrKeyExists)
 		}
-		return append(keys, Key{name, now.UTC().Truncate(time.Second), role, hex.EncodeToString(h[:])}), nil
+		k.Created, k.Hash = k.Created.UTC().Truncate(time.Second), hex.EncodeToString(h[:])
+		return append(keys, k), nil
 	})
 }
 
@@ -281,7 +301,7 @@ func (k *Keys) read() ([]heldHash, error) {
 		if _, err := hex.Decode(h[:], []byte(key.Hash)); err != nil {
 			return nil, fmt.Errorf("read keys: %w", err)
 		}
-		hashes = append(hashes, heldHash{Holder{Name: key.Name, Role: key.Role}, h})
+		hashes = append(hashes, heldHash{Holder{key.Name, key.Role, key.Advertiser}, h})
 	}
 	return hashes, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"mailbeacon/internal/advertiser"
 	"mailbeacon/internal/campaign"
 	"mailbeacon/internal/control"
 	"mailbeacon/internal/mint"
@@ -83,6 +84,8 @@ func problemOf(err error) *Problem {
 		return wrongField("subject", address.Reason)
 	case errors.Is(err, campaign.ErrNotFound):
 		return newProblem(http.StatusNotFound, "there is no such campaign")
+	case errors.Is(err, advertiser.ErrUnknown):
+		return newProblem(http.StatusNotFound, advertiser.ErrUnknown.Error())
 	case errors.Is(err, campaign.ErrExists):
 		return newProblem(http.StatusConflict, "a campaign of this name exists already")
 	case errors.Is(err, campaign.ErrFull):

@@ -68,6 +68,14 @@ func checkAdvertiser(s string) error {
 	return nil
 }
 
+// CheckAdvertiser says with an *InvalidError why no link can have an advertiser of this name.
+func CheckAdvertiser(name string) error {
+	if name == "" {
+		return invalid("advertiser", "is missing")
+	}
+	return checkAdvertiser(name)
+}
+
 func (l *Link) check() error {
 	if err := CheckURL(l.URL); err != nil {
 		return err

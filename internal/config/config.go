@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"mailbeacon/internal/consent"
+	"mailbeacon/internal/privacy"
 )
 
 // Role is a part of the whole that a process plays; each has settings of its own.
@@ -40,6 +41,9 @@ type Config struct {
 	WebhookSecret string // file
 	ExportFolder  string // empty for none
 	ExportEvery   time.Duration
+	Epoch         time.Duration   // of what advertisers are told
+	Epsilon       privacy.Epsilon // of each number that they are told
+	Budget        int             // of all of a year
 	// DashboardURL is like PublicURL, of the private side.
 	DashboardURL     string
 	OIDCIssuer       string // URL, empty for none

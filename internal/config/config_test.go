@@ -17,6 +17,7 @@ import (
 
 	"mailbeacon/ingest/spool"
 	"mailbeacon/internal/consent"
+	"mailbeacon/internal/privacy"
 )
 
 func load(t *testing.T, args, environ []string) (*Config, error) {
@@ -47,7 +48,8 @@ func TestDefaults(t *testing.T) {
 	want := &Config{
 		Data: "mailbeacon-data", Listen: ":8080", Admin: "127.0.0.1:8081", Basis: consent.BasisSubject,
 		ClassifyWindow: 15 * time.Second, CommitInterval: time.Second, HeldBytes: 512 << 20, SegmentBytes: spool.DefaultSegmentBytes,
-		MaxConns: 16384, MaxConnsPerIP: 1024, StopTimeout: 10 * time.Second, ExportEvery: 24 * time.Hour, LogFormat: LogText, LogLevel: slog.LevelInfo,
+		MaxConns: 16384, MaxConnsPerIP: 1024, StopTimeout: 10 * time.Second, ExportEvery: 24 * time.Hour,
+		Epoch: 7 * 24 * time.Hour, Epsilon: privacy.Epsilon{Num: 1, Den: 1}, Budget: 208, LogFormat: LogText, LogLevel: slog.LevelInfo,
 		Topics: "mailbeacon", Partitions: 12, Group: "mailbeacon", Compress: "lz4",
 		OIDCRoleClaim: "groups", OIDCNameClaim: "preferred_username",
 	}
@@ -85,6 +87,7 @@ func TestEverySettingHasEverySource(t *testing.T) {
 		"export-folder": t.TempDir(), "export-every": "6h",
 		"dashboard-url": "https://beacon.example", "oidc-issuer": "https://id.example", "oidc-client-id": "c", "oidc-client-secret-file": write(t, ""),
 		"oidc-role-claim": "r", "oidc-roles": "a=admin", "oidc-name-claim": "n",
+		"advertiser-epoch": "24h", "advertiser-epsilon": "1/2", "advertiser-budget": "10",
 		"webhook": "https://mailer.example/hook", "webhook-secret": write(t, ""),
 	}
 	var args, environ, others []string
@@ -195,6 +198,11 @@ func TestWrongValuesAreNamed(t *testing.T) {
 		{"preference-page", "/dev/null", "is no folder"},
 		{"export-folder", "/nowhere/reports", "can't be read"},
 		{"export-every", "1s", "1m0s to 168h0m0s"},
+		{"advertiser-epoch", "1500ms", "whole seconds"},
+		{"advertiser-epoch", "0s", "1s to 8784h0m0s"},
+		{"advertiser-epsilon", "0", "a number above 0"},
+		{"advertiser-epsilon", "1e3", "a number above 0"},
+		{"advertiser-budget", "0", "a number from 1 to"},
 		{"webhook", "http://mailer.example/hook", "is not of https"},
 		{"webhook-secret", "/nowhere/secret", "can't be read"},
 		{"max-conns-per-ip", "many", "a number from 1 to"},

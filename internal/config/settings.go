@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"mailbeacon/internal/consent"
+	"mailbeacon/internal/privacy"
 )
 
 // Setting is one row of the table.
@@ -61,6 +62,23 @@ var settings = []Setting{
 	}, sends, false},
 	{"export-every", "DURATION", "24h", "how often reports are written to --export-folder, counted from midnight UTC", func(s *Config, v string) string {
 		return duration(&s.ExportEvery, v, time.Minute, 7*24*time.Hour)
+	}, sends, false},
+	{"advertiser-epoch", "DURATION", "168h", "how often numbers are released to advertisers; 168h are weeks that begin on Mondays, 00:00 UTC. The same for every admin", func(s *Config, v string) string {
+		if reason := duration(&s.Epoch, v, time.Second, 366*24*time.Hour); reason != "" || s.Epoch%time.Second == 0 {
+			return reason
+		}
+		return fmt.Sprintf("is %s; right would be whole seconds", v)
+	}, sends, false},
+	{"advertiser-epsilon", "NUMBER", "1", "what each number that is released to an advertiser may tell of one person (ε), as 1, 1/2 or 0.25; less is more noise. The same for every admin", func(s *Config, v string) string {
+		e, err := privacy.ParseEpsilon(v)
+		if err != nil {
+			return fmt.Sprintf("is %q; right would be a number above 0, at most 10, as 1, 1/2 or 0.25", v)
+		}
+		s.Epsilon = e
+		return ""
+	}, sends, false},
+	{"advertiser-budget", "NUMBER", "208", "what all numbers released to one advertiser in a calendar year may cost, in ε; beyond it they wait. 208 is a campaign a week, each in four epochs. The same for every admin", func(s *Config, v string) string {
+		return number(&s.Budget, v, 1, 1_000_000)
 	}, sends, false},
 	{"webhook-secret", "FILE", "", "what the webhook is signed with: whsec_ and 24 to 64 bytes in base64", func(s *Config, v string) string {
 		return file(&s.WebhookSecret, v)
