@@ -122,9 +122,13 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	}
 	defer closeQuietly(private)
 
+	advertisers, err := newAdvertisers(cfg, state, store, logger)
+	if err != nil {
+		return err
+	}
 	notReady := func() []string { return adminNotReady(state, voices, store) }
 	board, err := openDashboard(cfg, dir, access, private.Addr(), shown{
-		state: state, store: store, notReady: notReady, system: func() pages.System { return pages.System{Control: state.controlOf(true)} },
+		state: state, store: store, told: advertisers, notReady: notReady, system: func() pages.System { return pages.System{Control: state.controlOf(true)} },
 	}, logger)
 	if err != nil {
 		return err
@@ -135,10 +139,6 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	measureLedger(metrics, ledger)
 	measureLease(metrics, state.follower)
 	voices.measure(metrics)
-	advertisers, err := newAdvertisers(cfg, state, store, logger)
-	if err != nil {
-		return err
-	}
 	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, advertisers, board, notReady,
 		promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"mailbeacon/ingest/aggregate"
+	"mailbeacon/internal/advertiser"
 	"mailbeacon/internal/api"
 	pages "mailbeacon/internal/dashboard"
 	"mailbeacon/internal/web"
@@ -15,6 +16,7 @@ import (
 type shown struct {
 	state    *state
 	store    aggregate.Store
+	told     *advertiser.Reports
 	system   func() pages.System
 	notReady func() []string
 }
@@ -22,7 +24,7 @@ type shown struct {
 // newPages are the dashboard's pages, as the door takes them.
 func newPages(s shown, logger *slog.Logger) (*pages.Dashboard, []web.Page, error) {
 	d, err := pages.New(pages.Options{
-		Campaigns: s.state.campaigns, Counts: s.store, Mails: s.store, Consent: s.state.consent, System: s.system, NotReady: s.notReady,
+		Campaigns: s.state.campaigns, Counts: s.store, Mails: s.store, Consent: s.state.consent, Advertisers: s.told, System: s.system, NotReady: s.notReady,
 		SignOut: web.SignOutPath, CSRFField: web.CSRFField, Secure: web.Secure, Logger: logger, Version: version(),
 	})
 	if err != nil {
@@ -38,7 +40,7 @@ func newPages(s shown, logger *slog.Logger) (*pages.Dashboard, []web.Page, error
 			if as := pages.Export(r); as != "" {
 				v.NoteExport(as + " of " + p.Path)
 			}
-			p.Handler(w, r, pages.Viewer{Name: v.Name, Role: string(v.Role), CSRF: v.CSRF})
+			p.Handler(w, r, pages.Viewer{Name: v.Name, Role: string(v.Role), Advertiser: v.Advertiser, CSRF: v.CSRF})
 		}})
 	}
 	return d, all, nil

@@ -108,17 +108,17 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	advertisers, err := newAdvertisers(cfg, state, events.counts, logger)
+	if err != nil {
+		return err
+	}
 	board, err := openDashboard(cfg, dir, keys.api, private.Addr(), shown{
-		state: state, store: events.counts, system: systemOf(state, events, fold), notReady: func() []string { return notReady(state, events, fold) },
+		state: state, store: events.counts, told: advertisers, system: systemOf(state, events, fold), notReady: func() []string { return notReady(state, events, fold) },
 	}, logger)
 	if err != nil {
 		return err
 	}
 	defer closing(&err, board.close)
-	advertisers, err := newAdvertisers(cfg, state, events.counts, logger)
-	if err != nil {
-		return err
-	}
 	metrics := newMetrics()
 	edge.measure(metrics)
 	events.measure(metrics)

@@ -139,7 +139,7 @@ func TestSlowly(t *testing.T) {
 	}))
 	t.Cleanup(s.Close)
 	b.base = s.URL
-	for _, address := range []string{"/campaigns", "/compare?n=200", "/campaigns/letter-054", "/consent", "/system"} {
+	for _, address := range []string{"/campaigns", "/compare?n=200", "/campaigns/letter-054", "/consent", "/advertisers", "/advertisers/Alder%2F1", "/system"} {
 		for _, width := range []int64{360, 1280} {
 			b.do(chromedp.EmulateViewport(width, 900))
 			b.open(address)
@@ -174,10 +174,10 @@ func TestKeyboard(t *testing.T) {
 		order = append(order, name)
 		return name
 	}
-	for range 8 {
+	for range 9 {
 		press(kb.Tab)
 	}
-	if got, want := strings.Join(order, ", "), "Skip to the page, mailbeacon, Campaigns, Comparison, Consent, System, Sign out, q"; got != want {
+	if got, want := strings.Join(order, ", "), "Skip to the page, mailbeacon, Campaigns, Comparison, Advertisers, Consent, System, Sign out, q"; got != want {
 		t.Errorf("the order is %s, want %s", got, want)
 	}
 	b.open("/campaigns")

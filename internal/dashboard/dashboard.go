@@ -50,7 +50,8 @@ type Options struct {
 	// System says how the parts of this process do. It may be called concurrently.
 	System func() System
 	// NotReady says, each in a sentence, what is at fault; nothing if nothing is. It may be called concurrently.
-	NotReady func() []string
+	NotReady    func() []string
+	Advertisers Advertisers
 	// Mails are what heat maps are drawn on. nil: there are none.
 	Mails aggregate.Mails
 	// Entries are added to the navigation, after the dashboard's own.
@@ -92,11 +93,11 @@ type Page struct {
 
 // The roles, as api.Role has them. internal/api says what each may ask of it; a page shows nobody more.
 const (
-	admin      = "admin"
-	sender     = "sender"
-	marketer   = "marketer"
-	privacy    = "privacy"
-	advertiser = "advertiser"
+	admin          = "admin"
+	sender         = "sender"
+	marketer       = "marketer"
+	privacy        = "privacy"
+	advertiserRole = "advertiser"
 )
 
 // Dashboard are the pages. They may be called concurrently.
@@ -117,6 +118,8 @@ func New(o Options) (*Dashboard, error) {
 		return nil, errors.New("dashboard: no counts")
 	case o.Consent == nil:
 		return nil, errors.New("dashboard: no consent")
+	case o.Advertisers == nil:
+		return nil, errors.New("dashboard: no advertisers")
 	case o.System == nil:
 		return nil, errors.New("dashboard: nothing that knows the system")
 	case o.NotReady == nil:
@@ -149,7 +152,7 @@ func New(o Options) (*Dashboard, error) {
 // list is every page. What is numbers of campaigns is for those whose keys may ask for reports; consent, even in numbers,
 // for those who answer people; the system for all who work here.
 func (d *Dashboard) list() []Page {
-	everybody := []string{admin, sender, marketer, privacy, advertiser}
+	everybody := []string{admin, sender, marketer, privacy, advertiserRole}
 	reports := []string{admin, marketer}
 	pages := []Page{
 		{Path: "GET /{$}", Roles: everybody, Handler: d.home},
@@ -158,6 +161,8 @@ func (d *Dashboard) list() []Page {
 		{Path: "GET /campaigns/{name}/heat", Roles: reports, leaf: leaf{"heat", d.heat}},
 		{Path: "GET /campaigns/{name}/heat/mail", Roles: reports, Handler: d.heatMail},
 		{Title: "Comparison", Path: "GET /compare", Roles: reports, leaf: leaf{"compare", d.compare}},
+		{Title: "Advertisers", Path: "GET /advertisers", Roles: reports, leaf: leaf{"advertisers", d.advertisers}},
+		{Path: "GET /advertisers/{name}", Roles: []string{admin, marketer, advertiserRole}, leaf: leaf{"advertiser", d.advertiser}},
 		{Title: "Consent", Path: "GET /consent", Roles: []string{admin, privacy}, leaf: leaf{"consent", d.consent}},
 		{Title: "System", Path: "GET /system", Roles: []string{admin, sender, marketer, privacy}, leaf: leaf{"system", d.system}},
 	}
@@ -218,6 +223,9 @@ func (d *Dashboard) entries(v Viewer, at string) []entry {
 	for i := range d.pages {
 		_, path, _ := strings.Cut(d.pages[i].Path, " ")
 		add(d.pages[i].Title, path, d.pages[i].Roles)
+	}
+	if v.Role == advertiserRole {
+		add("Your report", advertiserPath(v.Advertiser), []string{advertiserRole})
 	}
 	for _, e := range d.o.Entries {
 		add(e.Title, e.Path, e.Roles)

@@ -79,7 +79,7 @@ func parseTemplates() (map[string]*template.Template, error) {
 		return nil, fmt.Errorf("dashboard: %w", err)
 	}
 	all := map[string]*template.Template{}
-	for _, name := range []string{"campaigns", "campaign", "heat", "compare", "consent", "system", "problem", "other"} {
+	for _, name := range []string{"campaigns", "campaign", "heat", "compare", "consent", "system", "advertisers", "advertiser", "problem", "other"} {
 		t, err := shared.Clone()
 		if err == nil {
 			t, err = t.ParseFS(templateFiles, "templates/"+name+".html")

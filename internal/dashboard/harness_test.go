@@ -19,6 +19,7 @@ import (
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/ingest/event"
 	"mailbeacon/ingest/storetest"
+	"mailbeacon/internal/advertiser"
 	"mailbeacon/internal/campaign"
 	"mailbeacon/internal/classify"
 	"mailbeacon/internal/consent"
@@ -81,6 +82,32 @@ type world struct {
 	viewer    Viewer
 }
 
+// sponsors are two advertisers, one of whom wrote markup into the name.
+type sponsors struct{}
+
+func (sponsors) List(after string, limit int) []advertiser.Listed {
+	return []advertiser.Listed{{Name: "<b>Birch & Co", Campaigns: 1, Links: 1}, {Name: "Alder/1", Campaigns: 2, Links: 3}}[:min(2, limit)]
+}
+
+func (sponsors) Report(_ context.Context, name string) (*advertiser.Report, error) {
+	if name != "Alder/1" && name != "<b>Birch & Co" {
+		return nil, advertiser.ErrUnknown
+	}
+	people := uint64(125)
+	return &advertiser.Report{
+		Advertiser: name, People: people, Withheld: 1,
+		Campaigns: []advertiser.CampaignReport{
+			{Campaign: "letter-002", Title: "=cmd", State: advertiser.Counting, People: people, Withheld: 1, Cells: []advertiser.Cell{
+				{From: now.AddDate(0, 0, -14), To: now.AddDate(0, 0, -7), People: &people, Released: now, Epsilon: "1"},
+				{From: now.AddDate(0, 0, -7), To: now, Withheld: true, Released: now, Epsilon: "1"},
+			}},
+			{Campaign: "letter-001", State: advertiser.FewDelivered, Cells: []advertiser.Cell{}},
+		},
+		Ledger: []advertiser.Year{{Year: 2026, Releases: 2, Spent: "2", Budget: 208}},
+		Method: advertiser.Method{Epsilon: "1", EpochSeconds: 604800, LeastDelivered: 500, LeastShown: 20, RoundedTo: 5, MostCells: 4},
+	}, nil
+}
+
 // gate is a store that can be down.
 type gate struct {
 	aggregate.Reader
@@ -109,7 +136,7 @@ func newWorld(t testing.TB, change ...func(*Options)) *world {
 	}
 	w.reader = &gate{Reader: w.store}
 	o := Options{
-		Campaigns: w.campaigns, Counts: w.reader, Mails: w.store, Consent: w.table, Version: "1.2.3", SignOut: "/sign-out",
+		Campaigns: w.campaigns, Counts: w.reader, Mails: w.store, Advertisers: sponsors{}, Consent: w.table, Version: "1.2.3", SignOut: "/sign-out",
 		System: func() System { return w.sys }, NotReady: func() []string { return w.faults }, Now: func() time.Time { return now },
 	}
 	for _, c := range change {

@@ -28,6 +28,8 @@ func TestRoles(t *testing.T) {
 		"GET /campaigns/{name}/heat":      "admin marketer",
 		"GET /campaigns/{name}/heat/mail": "admin marketer",
 		"GET /compare":                    "admin marketer",
+		"GET /advertisers":                "admin marketer",
+		"GET /advertisers/{name}":         "admin marketer advertiser",
 		"GET /consent":                    "admin privacy",
 		"GET /system":                     "admin sender marketer privacy",
 	}
@@ -52,16 +54,19 @@ func TestRoles(t *testing.T) {
 func TestNavigation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(o *Options) {
-		o.Entries = []Entry{{"Advertisers", "/advertisers", []string{"admin", "marketer"}}, {"Your report", "/advertisers/acme", []string{"advertiser"}}}
+		o.Entries = []Entry{{"Elsewhere", "/elsewhere", []string{"admin", "marketer"}}}
 	})
 	for role, want := range map[string]string{
-		"admin":      "Campaigns Comparison Consent System Advertisers",
-		"marketer":   "Campaigns Comparison System Advertisers",
+		"admin":      "Campaigns Comparison Advertisers Consent System Elsewhere",
+		"marketer":   "Campaigns Comparison Advertisers System Elsewhere",
 		"privacy":    "Consent System",
 		"sender":     "System",
 		"advertiser": "Your report",
 	} {
 		w.viewer = Viewer{Name: "x", Role: role}
+		if role == "advertiser" {
+			w.viewer.Advertiser = "Alder/1"
+		}
 		r := httptest.NewRecorder()
 		w.NotFound(r, httptest.NewRequestWithContext(t.Context(), "GET", "/nowhere", nil), w.viewer)
 		var got []string
@@ -111,6 +116,12 @@ func TestAnswers(t *testing.T) {
 		{"/campaigns/letter-003/heat", 404, "mailbeacon campaign mail letter-003"},
 		{"/campaigns/letter-003/heat/mail", 404, "No mail is kept"},
 		{"/campaigns/none/heat", 404, "no such campaign"},
+		{"/advertisers", 200, "/advertisers/Alder%2F1"},
+		{"/advertisers", 200, "&lt;b&gt;Birch &amp; Co"},
+		{"/advertisers?after=" + strings.Repeat("x", 301), 400, "too long"},
+		{"/advertisers/Alder%2F1", 200, "withheld"},
+		{"/advertisers/Alder%2F1?format=csv", 200, "'=cmd"},
+		{"/advertisers/nobody", 404, "no such advertiser"},
 		{"/campaigns/none", 404, "no such campaign"},
 		{"/campaigns/%3Cscript%3E", 404, "&lt;script&gt;"},
 		{"/campaigns/letter-003?by=week", 400, "hour, day"},
@@ -317,7 +328,7 @@ func TestOptions(t *testing.T) {
 	t.Parallel()
 	whole := func() Options {
 		return Options{
-			Campaigns: campaign.NewRegistry(), Counts: storetest.NewMemory(), Consent: consent.NewTable(consent.BasisNone),
+			Campaigns: campaign.NewRegistry(), Counts: storetest.NewMemory(), Consent: consent.NewTable(consent.BasisNone), Advertisers: sponsors{},
 			System: func() System { return System{} }, NotReady: func() []string { return nil },
 		}
 	}
@@ -326,7 +337,7 @@ func TestOptions(t *testing.T) {
 	}
 	for name, without := range map[string]func(*Options){
 		"campaigns": func(o *Options) { o.Campaigns = nil }, "counts": func(o *Options) { o.Counts = nil }, "consent": func(o *Options) { o.Consent = nil },
-		"system": func(o *Options) { o.System = nil }, "readiness": func(o *Options) { o.NotReady = nil },
+		"advertisers": func(o *Options) { o.Advertisers = nil }, "system": func(o *Options) { o.System = nil }, "readiness": func(o *Options) { o.NotReady = nil },
 	} {
 		o := whole()
 		without(&o)

@@ -31,6 +31,8 @@ func TestDashboard(t *testing.T) {
 			{"/campaigns/gift-guide/heat", "share of"},
 			{"/compare", "tied"},
 			{"/compare?by=clicks", "trail-survey"},
+			{"/advertisers", "Birch Coffee Roasters"},
+			{"/advertisers/Alder%20Outfitters", "How these numbers come to be"},
 			{"/consent", "refuse"},
 			{"/system", "Ready: nothing is at fault"},
 		} {
