@@ -27,6 +27,7 @@ import (
 	"mailbeacon/internal/intake"
 	"mailbeacon/internal/preferences"
 	"mailbeacon/internal/token"
+	"mailbeacon/internal/web"
 	"mailbeacon/pixel"
 	"mailbeacon/redirect"
 )
@@ -55,6 +56,9 @@ func openKeys(dir *datadir.Dir, logger *slog.Logger) (*keys, error) {
 	admin, err := api.LoadKeys(dir.Root(), logger)
 	if err != nil {
 		return nil, err
+	}
+	if err := web.Examine(dir.Root()); err != nil {
+		return nil, err // before anything in the folder changes
 	}
 	return &keys{ring, admin, logger}, nil
 }

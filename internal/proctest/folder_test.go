@@ -39,6 +39,7 @@ func TestBadFolder(t *testing.T) {
 		{"with a broken keyring", overwrite("keyring.json", "{"), []string{"keyring.json"}},
 		{"with a keyring that others can read", mode("keyring.json", 0o644), []string{"keyring.json", "others can read it"}},
 		{"with a session key that others can read", mode("session.key", 0o644), []string{"session.key", "by others"}},
+		{"with damaged ended sessions", overwrite("sessions.ended", "["), []string{"sessions.ended is damaged"}},
 		{"with an admin key that others can read", mode("admin.key", 0o644), []string{"admin.key", "by others"}},
 		{"with an empty control log", overwrite("control.db", ""), []string{"control.db", "damaged", "empty"}},
 		{"with a control log that is none", overwrite("control.db", strings.Repeat("nonsense ", 1000)), []string{"control.db", "damaged"}},

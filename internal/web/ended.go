@@ -29,18 +29,25 @@ type ended struct {
 }
 
 func openEnded(dir string, now func() time.Time, log *slog.Logger) (*ended, error) {
-	e := &ended{path: filepath.Join(dir, endedFile), log: log, now: now, ids: map[string]int64{}}
-	b, err := os.ReadFile(e.path)
+	e := &ended{path: filepath.Join(dir, endedFile), log: log, now: now}
+	var err error
+	e.ids, err = readEnded(e.path)
+	return e, err
+}
+
+func readEnded(path string) (map[string]int64, error) {
+	ids := map[string]int64{}
+	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return e, nil
+		return ids, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the ended sessions: %w", err)
 	}
-	if err := json.Unmarshal(b, &e.ids); err != nil || e.ids == nil {
-		return nil, fmt.Errorf("%s is damaged; remove it and %s, so that no session that was ended holds again", e.path, KeyFile)
+	if err := json.Unmarshal(b, &ids); err != nil || ids == nil {
+		return nil, fmt.Errorf("%s is damaged; remove it and %s, so that no session that was ended holds again", path, KeyFile)
 	}
-	return e, nil
+	return ids, nil
 }
 
 func (e *ended) has(id string) bool {

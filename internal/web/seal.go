@@ -56,12 +56,12 @@ func readKey(name string) ([]byte, error) {
 	return key, nil
 }
 
-// Examine says whether the key of a data folder can be used, where there is one.
+// Examine says whether what a data folder holds of sessions can be used, where it holds anything, and changes nothing.
 func Examine(dir string) error {
-	_, err := readKey(filepath.Join(dir, KeyFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if _, err := readKey(filepath.Join(dir, KeyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
+	_, err := readEnded(filepath.Join(dir, endedFile))
 	return err
 }
 
