@@ -194,6 +194,9 @@ func TestMissedEpochs(t *testing.T) {
 	if got, want := g.released(t, "ACME", c), 90+noise(t, 1, 1)[0]; !slices.Equal(got, []int64{want}) {
 		t.Errorf("released %v, want %d", got, want)
 	}
+	if cell := g.report(t, "ACME").of(t, "ca").Cells[0]; !cell.From.Equal(start.AddDate(0, 0, -1)) || !cell.To.Equal(start.AddDate(0, 0, 35)) {
+		t.Errorf("the number is of %v to %v, which is not since the campaign began", cell.From, cell.To)
+	}
 }
 
 // TestBudget: the year's releases stop at the budget, in the order of campaigns, whoever clicked; the report says so, and the
