@@ -34,8 +34,8 @@ type CampaignReport struct {
 
 // Cell is one released number.
 type Cell struct {
-	From     time.Time `json:"from" doc:"the epoch; late clicks of earlier ones are in it too"`
-	To       time.Time `json:"to"`
+	From     time.Time `json:"from" doc:"where the number before ends; of the first, the beginning of the epoch, or of the campaign where that is earlier"`
+	To       time.Time `json:"to" doc:"the end of the epoch; who clicked until it was closed is in it"`
 	People   *uint64   `json:"people,omitempty" doc:"people who clicked for sure and had not before, with noise, rounded; absent where withheld"`
 	Withheld bool      `json:"withheld" doc:"the noised number is too small to be shown"`
 	Released time.Time `json:"released" doc:"when it was drawn"`
@@ -146,6 +146,12 @@ func (r *Report) add(c *campaign.Campaign, state State, cells []Cell) {
 		one.Cells = []Cell{}
 	}
 	for i := range cells {
+		// It holds whom no number before it does, of epochs too that were not closed or in which nothing was drawn.
+		if i > 0 {
+			cells[i].From = cells[i-1].To
+		} else if !c.Created.IsZero() && c.Created.Before(cells[i].From) {
+			cells[i].From = c.Created.UTC().Truncate(time.Second)
+		}
 		if cells[i].Withheld {
 			one.Withheld++
 		} else {
