@@ -46,7 +46,7 @@ func TestBothCursorsAreLostAndMorePartitions(t *testing.T) {
 	must(t, os.Remove(divisionFile(r.cursor())))
 	grown, err := Grown(topics, r.topic)
 	must(t, err)
-	o := ShipperOptions{Client: k, Topic: r.topic, Spool: OfSpool(r.spool), Cursor: r.cursor(), Consent: everybody{}, Fresh: r.fresh.Load, Grown: grown}
+	o := ShipperOptions{Client: k, Topic: r.topic, Spool: OfSpool(r.spool), Cursor: r.cursor(), Consent: everybody{}, Campaigns: anyCampaign{}, Fresh: r.fresh.Load, Grown: grown}
 	for _, said := range []string{"", "6", "0", "two"} {
 		accept := acceptFile(r.cursor())
 		if said != "" {
