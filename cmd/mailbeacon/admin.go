@@ -156,7 +156,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	startWebhook(work, metrics, hook)
 	startExport(work, metrics, files)
 	startAdvertisers(work, metrics, advertisers)
-	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
+	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, dir, ring, cfg.Keyring, logger) })
 	work.Go("follow the control log", state.follower.Run)
 	work.Go("keep the dashboard's numbers", board.keepPages)
 	voices.start(work)

@@ -113,7 +113,7 @@ func (c *cli) importConsent(ctx context.Context, r *remote, cl *client.Client, i
 func summed(sum *api.Imported) string {
 	said := []string{number(sum.Recorded, "decision", "decisions") + " recorded"}
 	if sum.Stood > 0 {
-		said = append(said, number(sum.Stood, "was", "were")+" recorded already")
+		said = append(said, number(sum.Stood, "was", "were")+" recorded already, or would have taken back a refusal")
 	}
 	if sum.Bad > 0 {
 		said = append(said, number(sum.Bad, "line", "lines")+" can't be used")

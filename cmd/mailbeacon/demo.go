@@ -14,10 +14,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
-	"mailbeacon/internal/classify"
 	"mailbeacon/internal/config"
-	"mailbeacon/internal/consent"
 	"mailbeacon/internal/datadir"
 	"mailbeacon/internal/demo"
 	"mailbeacon/internal/mint"
@@ -52,12 +51,10 @@ demo was made. Ctrl-C while the folder is filled leaves one that can be removed.
 				return err
 			}
 		}
-		cfg, err := config.Load(flags, os.Environ(), config.Serve)
+		cfg, err := demoSettings(flags, os.Environ())
 		if err != nil {
 			return usage(err)
 		}
-		// Of what else is set for a real server nothing holds here: its mailer must not hear of people who never were.
-		cfg.Webhook, cfg.WebhookSecret, cfg.Basis, cfg.ClassifyWindow = "", "", consent.BasisSubject, classify.DefaultWindow*time.Millisecond
 		if err := emptyFolder(cfg.Data); err != nil {
 			return usage(err)
 		}
@@ -76,6 +73,24 @@ demo was made. Ctrl-C while the folder is filled leaves one that can be removed.
 		return serve(ctx, c, cfg)
 	}
 	return cmd
+}
+
+// demoSettings are those of a demo: what it has flags for, and the defaults of all else. Of what is set for a real server nothing
+// holds: its mailer must not hear of people who never were, and its reports must not be written over.
+func demoSettings(flags *pflag.FlagSet, environ []string) (*config.Config, error) {
+	cfg, err := config.Load(flags, environ, config.Serve)
+	if err != nil {
+		return nil, err
+	}
+	none := pflag.NewFlagSet("demo", pflag.ContinueOnError)
+	config.Flags(none, config.Serve)
+	plain, err := config.Load(none, nil, config.Serve)
+	if err != nil {
+		return nil, err
+	}
+	plain.Data, plain.Listen, plain.Admin = cfg.Data, cfg.Listen, cfg.Admin
+	plain.StopTimeout, plain.LogFormat, plain.LogLevel = cfg.StopTimeout, cfg.LogFormat, cfg.LogLevel
+	return plain, nil
 }
 
 // emptyFolder refuses a folder that there is something in.

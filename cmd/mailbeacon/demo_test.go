@@ -197,3 +197,28 @@ func TestDemoStopped(t *testing.T) {
 		t.Errorf("the folder can't be removed: %v", err)
 	}
 }
+
+// TestDemoSettings: what is set for a real server does not hold in a demo, but for what the demo has flags for.
+func TestDemoSettings(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	flags := newDemoCommand(&cli{}).Flags()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(flags.Set("data", "elsewhere"))
+	cfg, err := demoSettings(flags, []string{
+		"MAILBEACON_EXPORT_FOLDER=" + folder, "MAILBEACON_DASHBOARD_URL=https://beacon.example", "MAILBEACON_PUBLIC_URL=https://t.example", "MAILBEACON_BASIS=none",
+		"MAILBEACON_WEBHOOK=https://mailer.example/hook", "MAILBEACON_ADMIN=127.0.0.1:7", "MAILBEACON_STOP_TIMEOUT=3s",
+	})
+	must(err)
+	if cfg.Data != "elsewhere" || cfg.Admin != "127.0.0.1:7" || cfg.StopTimeout != 3*time.Second {
+		t.Errorf("what it has flags for: %+v", cfg)
+	}
+	if cfg.ExportFolder != "" || cfg.DashboardURL != "" || cfg.PublicURL != "" || cfg.Webhook != "" || cfg.Basis.String() != "subject" {
+		t.Errorf("a real server's: %+v", cfg)
+	}
+}

@@ -105,7 +105,7 @@ func runEdge(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	status := serveStatus(metrics, func() []string { return edgeNotReady(state, events) })
 
 	work := newParts(ctx, logger)
-	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, ring, logger) })
+	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, dir, ring, cfg.Keyring, logger) })
 	work.Go("follow the control log", state.follower.Run)
 	voice.start(work)
 	work.Go("ship", ship.run)

@@ -32,10 +32,10 @@ func sameKeyring(dir *datadir.Dir, ring *token.Ring, path string) error {
 		var was string
 		var known byte
 		if _, err := fmt.Sscanf(string(text), "%16s %d\n", &was, &known); err != nil {
-			return fmt.Errorf("%s can't be read; remove it if %s is the keyring that this folder was begun with", note, path)
+			return fmt.Errorf("%s can't be read; remove it if %s is the keyring that this folder was last started with", note, path)
 		}
 		if was != fingerprint {
-			return fmt.Errorf("%s is not the keyring that this data folder was begun with: people would have other numbers, and nobody's refusal would be known. "+
+			return fmt.Errorf("%s is not the keyring that this data folder was last started with: people would have other numbers, and nobody's refusal would be known. "+
 				"Put that one back; or, to begin with this one all the same, remove %s", path, note)
 		}
 		if known > newest {

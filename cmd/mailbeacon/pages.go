@@ -4,11 +4,14 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"strings"
 
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/internal/advertiser"
 	"mailbeacon/internal/api"
 	pages "mailbeacon/internal/dashboard"
+	"mailbeacon/internal/reqlog"
 	"mailbeacon/internal/web"
 )
 
@@ -37,13 +40,22 @@ func newPages(s shown, logger *slog.Logger) (*pages.Dashboard, []web.Page, error
 			roles = append(roles, api.Role(r))
 		}
 		all = append(all, web.Page{Title: p.Title, Path: p.Path, Roles: roles, Handler: func(w http.ResponseWriter, r *http.Request, v *web.Visit) {
-			if as := pages.Export(r); as != "" {
-				v.NoteExport(as + " of " + p.Path)
+			out := &reqlog.Writer{ResponseWriter: w}
+			p.Handler(out, r, pages.Viewer{Name: v.Name, Role: string(v.Role), Advertiser: v.Advertiser, CSRF: v.CSRF})
+			if as := pages.Export(r); as != "" && out.Status == http.StatusOK {
+				v.NoteExport(as + " of " + pageOf(p.Path, r))
 			}
-			p.Handler(w, r, pages.Viewer{Name: v.Name, Role: string(v.Role), Advertiser: v.Advertiser, CSRF: v.CSRF})
 		}})
 	}
 	return d, all, nil
+}
+
+// pageOf is which page a file was made of: its route, and the name in it where that is one that is registered.
+func pageOf(path string, r *http.Request) string {
+	if name := r.PathValue("name"); name != "" {
+		return strings.Replace(path, "{name}", url.PathEscape(name), 1)
+	}
+	return path
 }
 
 // controlOf is how the control log does. clustered: others write it, and what is known here needs their proof.

@@ -142,7 +142,7 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	}
 
 	work := newParts(ctx, logger)
-	work.Go("take up rotated keys", keys.watch)
+	work.Go("take up rotated keys", func(ctx context.Context) error { return watchKeys(ctx, dir, keys.ring, dir.Path(keyringFile), logger) })
 	work.Go("follow the control log", state.follower.Run)
 	work.Go("fold", fold.runner.Run)
 	work.Go("keep the dashboard's numbers", board.keepPages)

@@ -63,10 +63,8 @@ func openKeys(dir *datadir.Dir, logger *slog.Logger) (*keys, error) {
 	return &keys{ring, admin, logger}, nil
 }
 
-// watch takes up a keyring that `mailbeacon keyring rotate` changed.
-func (k *keys) watch(ctx context.Context) error { return watchKeys(ctx, k.ring, k.logger) }
-
-func watchKeys(ctx context.Context, ring *token.Ring, logger *slog.Logger) error {
+// watchKeys takes up a keyring that `mailbeacon keyring rotate` changed, and notes that in the data folder.
+func watchKeys(ctx context.Context, dir *datadir.Dir, ring *token.Ring, path string, logger *slog.Logger) error {
 	tick := time.NewTicker(2 * time.Second)
 	defer tick.Stop()
 	for {
@@ -79,6 +77,9 @@ func watchKeys(ctx context.Context, ring *token.Ring, logger *slog.Logger) error
 				logger.Error("the changed keyring can't be used; the former one stays", "error", err)
 			} else if changed {
 				logger.Info("took up a changed keyring")
+				if err := sameKeyring(dir, ring, path); err != nil {
+					logger.Error("the keyring that was taken up is not the one that it should be", "error", err)
+				}
 			}
 		}
 	}

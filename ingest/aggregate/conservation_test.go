@@ -3,6 +3,7 @@ package aggregate
 import (
 	"context"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -62,6 +63,7 @@ func newOffice(t *rapid.T) *office {
 // change records what some people decided, as an import does or in the records of one decision, and folds it.
 func (o *office) change(t *rapid.T) {
 	var all []consent.Change
+	before, imported := maps.Clone(o.model), rapid.Bool().Draw(t, "imported")
 	for range rapid.IntRange(1, 3).Draw(t, "changes") {
 		c := consent.Change{
 			Subject: rapid.Uint64Range(1, 6).Draw(t, "who"), Opens: consent.State(rapid.IntRange(0, 2).Draw(t, "opens")),
@@ -75,6 +77,20 @@ func (o *office) change(t *rapid.T) {
 		}
 		all = append(all, c)
 		m := o.model[c.Subject]
+		if was := before[c.Subject]; imported { // which takes no refusal back
+			if was.Opens == consent.Refused {
+				c.Opens = consent.Unset
+			}
+			if was.Clicks == consent.Refused {
+				c.Clicks = consent.Unset
+			}
+			if was.Format == consent.Plain {
+				c.Format = consent.FormatUnset
+			}
+			if was.Unsubscribed {
+				c.Unsubscribed = nil
+			}
+		}
 		if c.Opens != consent.Unset {
 			m.Opens = c.Opens
 		}
@@ -89,8 +105,12 @@ func (o *office) change(t *rapid.T) {
 		}
 		o.model[c.Subject] = m
 	}
-	if _, _, err := o.writer.Import(context.Background(), all); err != nil {
-		t.Fatal(err)
+	if imported {
+		if _, _, err := o.writer.Import(context.Background(), all); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		o.decide(t, all)
 	}
 	if tracking := rapid.IntRange(0, 4).Draw(t, "tracking"); tracking > 2 {
 		who, said := rapid.Uint64Range(1, 6).Draw(t, "whose"), consent.Tracking(tracking-2)
@@ -112,6 +132,32 @@ func (o *office) change(t *rapid.T) {
 			t.Fatal(err)
 		}
 		o.folded = e.Position
+	}
+}
+
+// decide records decisions as people make them, in the form of internal/consent/FORMAT.md.
+func (o *office) decide(t *rapid.T, all []consent.Change) {
+	for _, c := range all {
+		values := map[string]string{}
+		if c.Opens != consent.Unset {
+			values["opens"] = c.Opens.String()
+		}
+		if c.Clicks != consent.Unset {
+			values["clicks"] = c.Clicks.String()
+		}
+		if c.Format != consent.FormatUnset {
+			values["format"] = c.Format.String()
+		}
+		if c.Unsubscribed != nil {
+			values["mail"] = map[bool]string{true: "unsubscribed", false: "subscribed"}[*c.Unsubscribed]
+		}
+		for field, value := range values {
+			if _, err := o.log.Append(context.Background(), control.Record{
+				Kind: control.KindConsent, Key: fmt.Sprintf("%016x/%s", c.Subject, field), Time: time.Now(), Body: fmt.Appendf(nil, `{"value":%q}`, value),
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

@@ -23,13 +23,20 @@ func (s *size) bound() int { return s.most }
 // late notes that a commit of so many events was.
 func (s *size) late(events int) { s.most = max(min(events, s.due())/2, 1) }
 
-// stored notes that a commit of so many events took so long, and how much of its time was left then. Only one that was full, and had time for
-// two of its kind more, lets the next hold twice as many: so they stay below what would be late.
+// stored notes that a commit of so many events took so long, and how much of its time was left then. Only one that was full lets the next
+// hold more: twice as many where it had time for two of its kind more, an eighth more where a fifth of its time was left. So they stay below what
+// would be late, and a store that takes long for any commit is not given ever smaller ones for good.
 func (s *size) stored(events int, took, left time.Duration) {
-	if s.most == 0 || events < s.most || 3*took > left+took {
+	if s.most == 0 || events < s.most {
 		return
 	}
-	if s.most *= 2; s.most >= s.usual {
+	switch {
+	case 3*took <= left+took:
+		s.most *= 2
+	case took <= 4*left:
+		s.most += max(s.most/8, 1)
+	}
+	if s.most >= s.usual {
 		s.most = 0
 	}
 }

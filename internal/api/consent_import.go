@@ -19,7 +19,7 @@ type Imported struct {
 	Line      uint64 `json:"line" doc:"of the file: the row that can't be used, or the last row that was looked at"`
 	Error     string `json:"error,omitempty" doc:"why the row can't be used; nothing of the row is repeated"`
 	Recorded  uint64 `json:"recorded" doc:"rows that were recorded so far"`
-	Stood     uint64 `json:"stood" doc:"rows that an earlier import of the same file had recorded; what somebody decided since stays, but for what the file refuses"`
+	Stood     uint64 `json:"stood" doc:"rows that changed nothing: recorded by an earlier import of the same file, or taking back a refusal, which no import does"`
 	Bad       uint64 `json:"bad" doc:"rows that can't be used so far"`
 	Position  uint64 `json:"position" doc:"of the last record in the control log; 0 for none"`
 	Done      bool   `json:"done,omitempty" doc:"this is the last line, and sums up"`

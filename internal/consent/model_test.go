@@ -245,10 +245,7 @@ func (m *model) decide(ctx context.Context, person int) {
 		if c.Refuse {
 			say.Opens = consent.Refused
 		}
-		bulk := rand.IntN(4) == 0
-		if bulk && !c.Refuse {
-			say.TextVersion = c.by // a grant that is imported again is none
-		}
+		bulk := c.Refuse && rand.IntN(4) == 0 // no import takes a refusal back
 		bound, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		c.answered = m.admins[rand.IntN(modelAdmins)].decide(bound, say, bulk)
 		cancel()

@@ -195,11 +195,16 @@ func (w *Writer) repeats(ctx context.Context, r *Recorded) (bool, error) {
 
 // decisionAt is the decision whose last record has a position, as the ledger tells it; false if there is none, or it can't be read.
 func (w *Writer) decisionAt(ctx context.Context, at control.Position, subject uint64) (found Recorded, ok bool) {
-	before := at - min(at, control.Position(len(fields))+1)
-	entries, err := w.recorded(ctx, before, len(fields)+2)
-	if err != nil && w.archive != nil { // what is remembered is in the log still
-		entries, err = w.log.Read(ctx, before, len(fields)+2)
+	if w.archive != nil {
+		if found, ok = decisionOf(ctx, w.archive.Read, at, subject); ok {
+			return found, true
+		}
 	}
+	return decisionOf(ctx, w.log.Read, at, subject) // what is remembered, or not copied yet, is in the log still
+}
+
+func decisionOf(ctx context.Context, read func(context.Context, control.Position, int) ([]control.Entry, error), at control.Position, subject uint64) (found Recorded, ok bool) {
+	entries, err := read(ctx, at-min(at, control.Position(len(fields))+1), len(fields)+2)
 	if err != nil {
 		return found, false
 	}
@@ -267,8 +272,9 @@ func (c *Change) says(f field, value string) bool {
 
 // Import records many changes, each record of up to MaxBulk in one step, and returns the position of the
 // last and how many changes were recorded already. The records depend on the changes alone, so an import that is run again in the same
-// pieces records nothing twice. What somebody decided since then stays, since it is the later word, unless the import is stricter:
-// then its refusals, and they alone, are recorded once more. It does not wait for anything to be effective.
+// pieces records nothing twice: of a piece that is known, only refusals that do not hold any more are recorded once more. And it takes
+// back no refusal: a file does not say of when its rows are, and who refused may have done so since. Rows that would are among those
+// that stood. It does not wait for anything to be effective.
 func (w *Writer) Import(ctx context.Context, changes []Change) (pos control.Position, stood int, err error) {
 	for i := range changes {
 		if changes[i].By == "" {
@@ -279,12 +285,20 @@ func (w *Writer) Import(ctx context.Context, changes []Change) (pos control.Posi
 		}
 	}
 	for len(changes) > 0 {
-		r, n, err := bulkOf(changes, time.Now())
+		_, n, err := bulkOf(changes, time.Now())
 		if err != nil {
 			return pos, stood, err
 		}
-		piece := changes[:n]
-		changes = changes[n:]
+		piece := w.tightened(changes[:n])
+		stood += n - len(piece)
+		n, changes = len(piece), changes[n:]
+		if n == 0 {
+			continue
+		}
+		r, _, err := bulkOf(piece, time.Now())
+		if err != nil {
+			return pos, stood, err
+		}
 		if w.table.bulks.has(r.Key) {
 			again := w.stricter(piece)
 			if stood += n - len(again); len(again) == 0 {
@@ -317,6 +331,33 @@ func (w *Writer) end(ctx context.Context) (control.Position, error) {
 		return w.log.Append(ctx, control.Heartbeat())
 	}
 	return w.log.Head(ctx)
+}
+
+// tightened are changes without what takes back a refusal that holds.
+func (w *Writer) tightened(changes []Change) (left []Change) {
+	left = make([]Change, 0, len(changes))
+	for i := range changes {
+		c, now := changes[i], w.table.Look(changes[i].Subject)
+		if now.Opens == Refused && c.Opens == Granted {
+			c.Opens = Unset
+		}
+		if now.Clicks == Refused && c.Clicks == Granted {
+			c.Clicks = Unset
+		}
+		if now.Format == Plain && c.Format == HTML {
+			c.Format = FormatUnset
+		}
+		if now.Unsubscribed && c.Unsubscribed != nil && !*c.Unsubscribed {
+			c.Unsubscribed = nil
+		}
+		if now.DateOnly && c.Tracking != DateOnly {
+			c.Tracking = TrackingUnset
+		}
+		if c.Check() == nil { // which it is not where nothing is left
+			left = append(left, c)
+		}
+	}
+	return left
 }
 
 // stricter is what changes, one after the other, refuse that does not hold any more: one change for each person of whom there is

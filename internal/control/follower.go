@@ -137,7 +137,7 @@ func OpenFollower(o FollowerOptions) (*Follower, error) {
 // Applied is the position of the last entry folded.
 func (f *Follower) Applied() Position { return Position(f.applied.Load()) }
 
-// News is the position of the last entry folded that was no heartbeat, or where the snapshot ends that was begun with; 0
+// News is the position of the last entry folded, or being folded, that was no heartbeat, or where the snapshot ends that was begun with; 0
 // while there is neither.
 func (f *Follower) News() Position { return Position(f.news.pos.Load()) }
 
@@ -311,6 +311,9 @@ func (f *Follower) fold(ctx context.Context) (int, error) {
 }
 
 func (f *Follower) apply(e *Entry) {
+	if e.Kind != KindHeartbeat { // before anybody can see what it says
+		f.news.pos.Store(uint64(e.Position))
+	}
 	if f.o.Before != nil {
 		f.o.Before(e)
 	}
@@ -327,7 +330,6 @@ func (f *Follower) apply(e *Entry) {
 	f.applied.Store(uint64(e.Position))
 	if e.Kind != KindHeartbeat {
 		f.news.unsaved.Add(1)
-		f.news.pos.Store(uint64(e.Position))
 	}
 }
 

@@ -207,10 +207,11 @@ func (k *look) with(pairs ...string) string {
 			q.Set(pairs[i], pairs[i+1])
 		}
 	}
+	path := k.URL.EscapedPath()
 	if len(q) == 0 {
-		return k.URL.Path
+		return path
 	}
-	return k.URL.Path + "?" + q.Encode()
+	return path + "?" + q.Encode()
 }
 
 // choice is a parameter that is one of few words, the first unless told.

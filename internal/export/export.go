@@ -188,8 +188,12 @@ func (e *Exporter) campaign(ctx context.Context, s report.Subject) (int, error) 
 func (e *Exporter) table(lines []report.Line) (int, error) {
 	path := filepath.Join(e.o.Folder, "campaigns.json")
 	if known, err := os.ReadFile(path); err == nil {
-		if same, err := written(known, lines); err != nil || same {
+		same, err := written(known, lines)
+		if err != nil {
 			return 0, err
+		}
+		if _, missing := os.Stat(strings.TrimSuffix(path, ".json") + ".csv"); same && missing == nil {
+			return 0, nil
 		}
 	}
 	return put(strings.TrimSuffix(path, ".json"), lines, func(w io.Writer) error { return report.LinesCSV(w, lines) })
