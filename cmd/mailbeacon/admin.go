@@ -139,7 +139,7 @@ func runAdmin(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	measureLedger(metrics, ledger)
 	measureLease(metrics, state.follower)
 	voices.measure(metrics)
-	server, err := newAPI(cfg, &keys{ring, access, logger}, state, store, advertisers, board, notReady,
+	server, err := newAPI(cfg, &keys{ring, access}, state, store, advertisers, board, notReady,
 		promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
 	if err != nil {
 		return err

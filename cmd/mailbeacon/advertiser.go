@@ -10,6 +10,7 @@ import (
 
 	"mailbeacon/ingest/aggregate"
 	"mailbeacon/internal/advertiser"
+	"mailbeacon/internal/client"
 	"mailbeacon/internal/config"
 	"mailbeacon/internal/report"
 )
@@ -22,7 +23,6 @@ func newAdvertiserCommand(c *cli) *cobra.Command {
 }
 
 func newAdvertiserReport(c *cli, r *remote) *cobra.Command {
-	asCSV := false
 	cmd := &cobra.Command{
 		Use:   "report NAME",
 		Short: "How many people clicked an advertiser's links, as it was released",
@@ -30,28 +30,8 @@ func newAdvertiserReport(c *cli, r *remote) *cobra.Command {
 once, with noise, and never again, so that nobody can be found out by it. Asking again tells nothing more.`,
 		Example: "  mailbeacon advertiser report ACME\n  mailbeacon advertiser report ACME --csv > acme.csv\n  mailbeacon advertiser report ACME --json",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if asCSV && r.json {
-				return usagef("--csv and --json exclude each other")
-			}
-			cl, err := c.connect(r)
-			if err != nil {
-				return err
-			}
-			defer cl.Close()
-			what, err := cl.AdvertiserReport(cmd.Context(), args[0])
-			switch {
-			case err != nil:
-				return err
-			case r.json:
-				return c.printJSON(what)
-			case asCSV:
-				return advertiser.CSV(c.stdout, what)
-			}
-			return advertiser.Table(c.stdout, what)
-		},
 	}
-	cmd.Flags().BoolVar(&asCSV, "csv", false, "print CSV")
+	inForms(c, cmd, r, (*client.Client).AdvertiserReport, advertiser.CSV, advertiser.Table)
 	return cmd
 }
 
@@ -67,11 +47,7 @@ func newAdvertiserList(c *cli, r *remote) *cobra.Command {
 				return err
 			}
 			defer cl.Close()
-			all := []advertiser.Listed{}
-			err = cl.Advertisers(cmd.Context(), func(a advertiser.Listed) error {
-				all = append(all, a)
-				return nil
-			})
+			all, err := listed(func(fn func(advertiser.Listed) error) error { return cl.Advertisers(cmd.Context(), fn) })
 			if err != nil {
 				return err
 			}

@@ -59,11 +59,8 @@ func newCampaignList(c *cli, r *remote) *cobra.Command {
 				return err
 			}
 			defer cl.Close()
-			all := []api.Campaign{}
-			if err := cl.Campaigns(cmd.Context(), func(one api.Campaign) error {
-				all = append(all, one)
-				return nil
-			}); err != nil {
+			all, err := listed(func(fn func(api.Campaign) error) error { return cl.Campaigns(cmd.Context(), fn) })
+			if err != nil {
 				return err
 			}
 			if r.json {

@@ -68,11 +68,8 @@ func newLinkList(c *cli, r *remote) *cobra.Command {
 				return err
 			}
 			defer cl.Close()
-			all := []api.Link{}
-			if err := cl.Links(cmd.Context(), args[0], func(l api.Link) error {
-				all = append(all, l)
-				return nil
-			}); err != nil {
+			all, err := listed(func(fn func(api.Link) error) error { return cl.Links(cmd.Context(), args[0], fn) })
+			if err != nil {
 				return err
 			}
 			if r.json {

@@ -112,8 +112,9 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	notReady := func() []string { return serveNotReady(state, events, fold) }
 	board, err := openDashboard(cfg, dir, keys.api, private.Addr(), shown{
-		state: state, store: events.counts, told: advertisers, system: systemOf(state, events, fold), notReady: func() []string { return notReady(state, events, fold) },
+		state: state, store: events.counts, told: advertisers, system: systemOf(state, events, fold), notReady: notReady,
 	}, logger)
 	if err != nil {
 		return err
@@ -124,7 +125,7 @@ func serve(ctx context.Context, c *cli, cfg *config.Config) (err error) {
 	events.measure(metrics)
 	state.measure(metrics)
 	fold.measure(metrics)
-	admin, err := newAdmin(cfg, keys, state, events, fold, advertisers, board, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
+	admin, err := newAPI(cfg, keys, state, events.counts, advertisers, board, notReady, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}), logger)
 	if err != nil {
 		return err
 	}
@@ -204,11 +205,7 @@ func listen(ctx context.Context, cfg *config.Config) (public, private net.Listen
 	return public, private, nil
 }
 
-// newAdmin puts the private side together.
-func newAdmin(cfg *config.Config, keys *keys, state *state, events *events, fold *fold, advertisers *advertiser.Reports, board *dashboard, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
-	return newAPI(cfg, keys, state, events.counts, advertisers, board, func() []string { return notReady(state, events, fold) }, metrics, logger)
-}
-
+// newAPI puts the private side together.
 func newAPI(cfg *config.Config, keys *keys, state *state, store aggregate.Store, advertisers *advertiser.Reports, board *dashboard, notReady func() []string, metrics http.Handler, logger *slog.Logger) (*api.Server, error) {
 	minter, err := mint.New(mint.Options{
 		Ring: keys.ring, Consent: state.consent, Campaigns: state.campaigns, Links: state.campaignWriter,

@@ -34,9 +34,8 @@ import (
 
 // keys are the secrets: what tokens are made with, and who may use the API.
 type keys struct {
-	ring   *token.Ring
-	api    *api.Keys
-	logger *slog.Logger
+	ring *token.Ring
+	api  *api.Keys
 }
 
 func openKeys(dir *datadir.Dir, logger *slog.Logger) (*keys, error) {
@@ -60,7 +59,7 @@ func openKeys(dir *datadir.Dir, logger *slog.Logger) (*keys, error) {
 	if err := web.Examine(dir.Root()); err != nil {
 		return nil, err // before anything in the folder changes
 	}
-	return &keys{ring, admin, logger}, nil
+	return &keys{ring, admin}, nil
 }
 
 // watchKeys takes up a keyring that `mailbeacon keyring rotate` changed, and notes that in the data folder.
@@ -366,8 +365,8 @@ func (f *fold) measure(reg *prometheus.Registry) { measureFold(reg, f.runner) }
 // the spool meanwhile, but a disk fills.
 const foldPatience = 10 * time.Second
 
-// notReady says why no traffic should come here.
-func notReady(state *state, events *events, fold *fold) []string {
+// serveNotReady says why no traffic should come here.
+func serveNotReady(state *state, events *events, fold *fold) []string {
 	var reasons []string
 	if err := events.spool.Healthy(); err != nil {
 		reasons = append(reasons, fmt.Sprintf("the spool takes no events: %v", err))

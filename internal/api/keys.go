@@ -95,24 +95,14 @@ func ReadAdminKey(dir string) (string, error) {
 
 // readPrivate reads a file that only its owner may read.
 func readPrivate(name string) ([]byte, error) {
-	f, err := os.Open(name)
+	b, err := datadir.ReadPrivate(name, 4<<20)
+	if exposed, ok := errors.AsType[*datadir.ExposedError](err); ok {
+		return nil, fmt.Errorf("%w, and make new keys if anybody may have read it", exposed)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("read keys: %w", err)
-	}
-	if st.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s can be read or written by others (mode %04o); set it to 0600, and make new keys if anybody may have read it", name, st.Mode().Perm())
-	}
-	b := make([]byte, min(st.Size(), 4<<20))
-	n, err := f.Read(b)
-	if err != nil && st.Size() > 0 {
-		return nil, fmt.Errorf("read keys: %w", err)
-	}
-	return b[:n], nil
+	return b, nil
 }
 
 // keyFile is the content of keys.json.

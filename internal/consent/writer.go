@@ -285,23 +285,23 @@ func (w *Writer) Import(ctx context.Context, changes []Change) (pos control.Posi
 		}
 	}
 	for len(changes) > 0 {
-		_, n, err := bulkOf(changes, time.Now())
+		r, n, err := bulkOf(changes, time.Now())
 		if err != nil {
 			return pos, stood, err
 		}
-		piece := w.tightened(changes[:n])
-		stood += n - len(piece)
-		n, changes = len(piece), changes[n:]
-		if n == 0 {
+		piece, whole := w.tightened(changes[:n])
+		changes = changes[n:]
+		if stood += n - len(piece); len(piece) == 0 {
 			continue
 		}
-		r, _, err := bulkOf(piece, time.Now())
-		if err != nil {
-			return pos, stood, err
+		if !whole {
+			if r, _, err = bulkOf(piece, time.Now()); err != nil {
+				return pos, stood, err
+			}
 		}
 		if w.table.bulks.has(r.Key) {
 			again := w.stricter(piece)
-			if stood += n - len(again); len(again) == 0 {
+			if stood += len(piece) - len(again); len(again) == 0 {
 				continue
 			}
 			if r, _, err = bulkOf(again, time.Now()); err != nil {
@@ -333,31 +333,45 @@ func (w *Writer) end(ctx context.Context) (control.Position, error) {
 	return w.log.Head(ctx)
 }
 
-// tightened are changes without what takes back a refusal that holds.
-func (w *Writer) tightened(changes []Change) (left []Change) {
-	left = make([]Change, 0, len(changes))
+// tightened are changes without what takes back a refusal that holds; whole: that is all of them, and they are changes itself.
+func (w *Writer) tightened(changes []Change) (left []Change, whole bool) {
+	whole = true
 	for i := range changes {
-		c, now := changes[i], w.table.Look(changes[i].Subject)
-		if now.Opens == Refused && c.Opens == Granted {
-			c.Opens = Unset
+		c := changes[i].tightened(w.table.Look(changes[i].Subject))
+		if whole && c == changes[i] {
+			continue
 		}
-		if now.Clicks == Refused && c.Clicks == Granted {
-			c.Clicks = Unset
-		}
-		if now.Format == Plain && c.Format == HTML {
-			c.Format = FormatUnset
-		}
-		if now.Unsubscribed && c.Unsubscribed != nil && !*c.Unsubscribed {
-			c.Unsubscribed = nil
-		}
-		if now.DateOnly && c.Tracking != DateOnly {
-			c.Tracking = TrackingUnset
+		if whole {
+			left, whole = append(make([]Change, 0, len(changes)), changes[:i]...), false
 		}
 		if c.Check() == nil { // which it is not where nothing is left
 			left = append(left, c)
 		}
 	}
-	return left
+	if whole {
+		return changes, true
+	}
+	return left, false
+}
+
+// tightened is c without what is looser than a choice that holds.
+func (c Change) tightened(now Choice) Change {
+	if now.Opens == Refused && c.Opens == Granted {
+		c.Opens = Unset
+	}
+	if now.Clicks == Refused && c.Clicks == Granted {
+		c.Clicks = Unset
+	}
+	if now.Format == Plain && c.Format == HTML {
+		c.Format = FormatUnset
+	}
+	if now.Unsubscribed && c.Unsubscribed != nil && !*c.Unsubscribed {
+		c.Unsubscribed = nil
+	}
+	if now.DateOnly && c.Tracking != DateOnly {
+		c.Tracking = TrackingUnset
+	}
+	return c
 }
 
 // stricter is what changes, one after the other, refuse that does not hold any more: one change for each person of whom there is

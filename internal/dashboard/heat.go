@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -23,15 +22,8 @@ func heatPath(c campaign.Campaign) string { return "/campaigns/" + c.Name + "/he
 
 // heat is a campaign's mail as it was designed, with the clicks on it.
 func (d *Dashboard) heat(k *look) (*sheet, error) {
-	c, err := d.known(k.PathValue("name"))
+	c, _, r, err := d.heated(k)
 	if err != nil {
-		return nil, err
-	}
-	if _, err := d.mailOf(k.Context(), c); err != nil {
-		return nil, err
-	}
-	r, err := report.Query(k.Context(), d.o.Counts, report.SubjectOf(c, d.o.Campaigns.Links(c.Number)), k.now)
-	if err := d.memory.answered(err); err != nil {
 		return nil, err
 	}
 	title := cmp.Or(c.Title, c.Name)
@@ -40,6 +32,18 @@ func (d *Dashboard) heat(k *look) (*sheet, error) {
 		Body: heatBody{Name: c.Name, Title: title, Mail: heatPath(c) + "/mail", Clicks: plural(r.Clicks.Total, "click", "clicks")},
 	}
 	return k.finish(s), nil
+}
+
+// heated is the campaign that a heat map is asked of, its mail, and its report.
+func (d *Dashboard) heated(k *look) (c campaign.Campaign, mail []byte, r *report.Report, err error) {
+	if c, err = d.known(k.PathValue("name")); err != nil {
+		return c, nil, nil, err
+	}
+	if mail, err = d.mailOf(k.Context(), c); err != nil {
+		return c, nil, nil, err
+	}
+	r, err = report.Query(k.Context(), d.o.Counts, report.SubjectOf(c, d.o.Campaigns.Links(c.Number)), k.now)
+	return c, mail, r, d.memory.answered(err)
 }
 
 // mailOf is the mail that is kept of a campaign, or why there is none to show.
@@ -74,23 +78,15 @@ func (d *Dashboard) heatMail(w http.ResponseWriter, r *http.Request, v Viewer) {
 }
 
 func (d *Dashboard) drawn(k *look) ([]byte, error) {
-	c, err := d.known(k.PathValue("name"))
+	_, mail, r, err := d.heated(k)
 	if err != nil {
-		return nil, err
-	}
-	mail, err := d.mailOf(k.Context(), c)
-	if err != nil {
-		return nil, err
-	}
-	r, err := report.Query(k.Context(), d.o.Counts, report.SubjectOf(c, d.o.Campaigns.Links(c.Number)), k.now)
-	if err := d.memory.answered(err); err != nil {
 		return nil, err
 	}
 	links := make([]heatmap.Link, len(r.Links))
 	for i, l := range r.Links {
 		links[i] = heatmap.Link{URL: l.URL, Label: l.Label, Clicks: l.Total}
 	}
-	page, err := heatmap.Render(bytes.Clone(mail), links)
+	page, err := heatmap.Render(mail, links)
 	if err != nil {
 		return nil, &problem{http.StatusUnprocessableEntity, "This mail can't be drawn on", fmt.Sprintf("What is kept of the campaign is no HTML that can be read: %v.", err)}
 	}

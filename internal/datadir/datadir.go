@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -214,6 +215,34 @@ func WriteFile(path string, content []byte, mode fs.FileMode) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return SyncDir(filepath.Dir(path))
+}
+
+// ExposedError is of a file that others can read or write, and should not.
+type ExposedError struct {
+	Path string
+	Mode fs.FileMode
+}
+
+func (e *ExposedError) Error() string {
+	return fmt.Sprintf("%s can be read or written by others (mode %04o); set it to 0600", e.Path, e.Mode)
+}
+
+// ReadPrivate reads up to most bytes of a file that only its owner may read. The error is an *ExposedError where others may, or the system's,
+// which names the file.
+func ReadPrivate(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if st.Mode().Perm()&0o077 != 0 {
+		return nil, &ExposedError{path, st.Mode().Perm()}
+	}
+	return io.ReadAll(io.LimitReader(f, most))
 }
 
 // Hint leaves a small file for others, which the process itself can do without. left is false where the disk has no room for it: then

@@ -208,3 +208,26 @@ func TestWriteFileLeavesNothing(t *testing.T) {
 		t.Errorf("it is still there: %v", err)
 	}
 }
+
+func TestReadPrivate(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "secret")
+	if _, err := ReadPrivate(path, 10); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("none: %v", err)
+	}
+	if err := os.WriteFile(path, []byte("0123456789abc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := ReadPrivate(path, 10); err != nil || string(b) != "0123456789" {
+		t.Errorf("%q, %v", b, err)
+	}
+	for _, mode := range []fs.FileMode{0o640, 0o604, 0o620, 0o601} {
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		var exposed *ExposedError
+		if b, err := ReadPrivate(path, 10); !errors.As(err, &exposed) || exposed.Mode != mode || b != nil {
+			t.Errorf("%o: %q, %v", mode, b, err)
+		}
+	}
+}

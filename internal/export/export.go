@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -63,7 +62,7 @@ const (
 	fileMode   = 0o640
 	// retryAfter is the least time after which an export that failed is tried again.
 	retryAfter = time.Minute
-	page       = report.MaxOverview
+	page       = 200 // campaigns that are listed at a time
 )
 
 // New returns an exporter, or an error where the options can't be used.
@@ -137,66 +136,67 @@ func (e *Exporter) Export(ctx context.Context) (written int, err error) {
 		if len(some) == 0 {
 			break
 		}
-		subjects := make([]report.Subject, len(some))
-		for i, c := range some {
+		for _, c := range some {
 			after = c.Number
-			subjects[i] = report.SubjectOf(c, e.o.Campaigns.Links(c.Number))
-			n, err := e.campaign(ctx, subjects[i])
+			s := report.SubjectOf(c, e.o.Campaigns.Links(c.Number))
+			l, n, err := e.campaign(ctx, &s)
 			written += n
 			if err != nil {
 				return written, err
 			}
+			lines = append(lines, l)
 		}
-		told, err := report.Overview(ctx, e.o.Counts, subjects)
-		if err != nil {
-			return written, err
-		}
-		for i := range told {
-			told[i].Series = []report.HourCount{} // which the campaign's own file has: thousands of them would be too much for one
-		}
-		lines = append(lines, told...)
 	}
 	n, err := e.table(lines)
 	return written + n, err
 }
 
-// campaign writes one campaign's report.
-func (e *Exporter) campaign(ctx context.Context, s report.Subject) (int, error) {
-	r, err := report.Query(ctx, e.o.Counts, s, e.o.now())
+// campaign writes one campaign's report, and returns its line in the table.
+func (e *Exporter) campaign(ctx context.Context, s *report.Subject) (l report.Line, files int, err error) {
+	r, err := report.Query(ctx, e.o.Counts, *s, e.o.now())
 	if err != nil {
-		return 0, err
+		return l, 0, err
 	}
+	l = report.LineOf(s, r)
+	l.Series = []report.HourCount{} // which the campaign's own file has: thousands of them would be too much for one
 	path := filepath.Join(e.o.Folder, "campaigns", s.Name)
 	var was report.Report
-	if known, err := os.ReadFile(path + ".json"); err == nil && json.Unmarshal(known, &was) == nil {
+	if known, err := os.ReadFile(path + jsonExt); err == nil && json.Unmarshal(known, &was) == nil {
 		// As long as nothing was counted since, an earlier moment is as true, and the file stays.
-		now := r.AsOf
-		r.AsOf = was.AsOf
-		same, err := written(known, r)
-		if err != nil {
-			return 0, err
+		as := *r
+		as.AsOf = was.AsOf
+		if same, err := holds(path, known, &as); err != nil || same {
+			return l, 0, err
 		}
-		if _, missing := os.Stat(path + ".csv"); same && missing == nil {
-			return 0, nil
-		}
-		r.AsOf = now
 	}
-	return put(path, r, func(w io.Writer) error { return report.CSV(w, r) })
+	files, err = put(path, r, func(w io.Writer) error { return report.CSV(w, r) })
+	return l, files, err
 }
 
 // table writes the table of all campaigns.
 func (e *Exporter) table(lines []report.Line) (int, error) {
-	path := filepath.Join(e.o.Folder, "campaigns.json")
-	if known, err := os.ReadFile(path); err == nil {
-		same, err := written(known, lines)
-		if err != nil {
+	path := filepath.Join(e.o.Folder, "campaigns")
+	if known, err := os.ReadFile(path + jsonExt); err == nil {
+		if same, err := holds(path, known, lines); err != nil || same {
 			return 0, err
 		}
-		if _, missing := os.Stat(strings.TrimSuffix(path, ".json") + ".csv"); same && missing == nil {
-			return 0, nil
-		}
 	}
-	return put(strings.TrimSuffix(path, ".json"), lines, func(w io.Writer) error { return report.LinesCSV(w, lines) })
+	return put(path, lines, func(w io.Writer) error { return report.LinesCSV(w, lines) })
+}
+
+const (
+	csvExt  = ".csv"
+	jsonExt = ".json"
+)
+
+// holds says whether a value's two files are there, and known, the JSON, is its.
+func holds(path string, known []byte, value any) (bool, error) {
+	text, err := encode(value)
+	if err != nil || !bytes.Equal(known, text) {
+		return false, err
+	}
+	_, missing := os.Stat(path + csvExt)
+	return missing == nil, nil
 }
 
 // put writes a value's two files. The JSON comes last: it says that both are there.
@@ -209,19 +209,13 @@ func put(path string, value any, csv func(io.Writer) error) (files int, err erro
 	if err != nil {
 		return 0, err
 	}
-	if err := datadir.WriteFile(path+".csv", table.Bytes(), fileMode); err != nil {
+	if err := datadir.WriteFile(path+csvExt, table.Bytes(), fileMode); err != nil {
 		return 0, err
 	}
-	if err := datadir.WriteFile(path+".json", text, fileMode); err != nil {
+	if err := datadir.WriteFile(path+jsonExt, text, fileMode); err != nil {
 		return 1, err
 	}
 	return 2, nil
-}
-
-// written says whether a file holds a value already.
-func written(known []byte, value any) (bool, error) {
-	text, err := encode(value)
-	return bytes.Equal(known, text), err
 }
 
 func encode(value any) ([]byte, error) {

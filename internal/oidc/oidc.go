@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -23,6 +22,8 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+
+	"mailbeacon/internal/datadir"
 )
 
 // Options are what a Provider is made of. All but ClientSecret are needed.
@@ -255,14 +256,7 @@ func plain(err error) error {
 
 // ReadSecret reads a file that holds the client's secret alone and that only its owner may read.
 func ReadSecret(path string) (string, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return "", err
-	}
-	if st.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("%s can be read or written by others (mode %04o); set it to 0600", path, st.Mode().Perm())
-	}
-	b, err := os.ReadFile(path)
+	b, err := datadir.ReadPrivate(path, 64<<10)
 	if err != nil {
 		return "", err
 	}

@@ -1,7 +1,6 @@
 package proctest
 
 import (
-	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -41,15 +40,7 @@ func TestDashboard(t *testing.T) {
 				t.Errorf("%s does not say %q:\n%s", p.path, p.has, text)
 			}
 			name := strings.NewReplacer("/", "-", "?", "-", "=", "-").Replace(p.path)
-			browsertest.Shoot(b.ctx, t, fmt.Sprintf("dashboard-%v%s", l, name))
-			found, err := browsertest.Violations(b.ctx, checker)
-			must(t, err)
-			if found != "" {
-				t.Errorf("%v, %s:\n%s", l, p.path, found)
-			}
-			if wide := b.shown(`String(document.documentElement.scrollWidth - document.documentElement.clientWidth)`); wide != "0" {
-				t.Errorf("%v, %s: the page is %s pixels wider than the screen", l, p.path, wide)
-			}
+			b.accessible(checker, l, "dashboard", name)
 		}
 	}
 	// Files are taken away by whoever is signed in, and noted.

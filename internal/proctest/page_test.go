@@ -41,6 +41,20 @@ func (b tester) do(steps ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
+// accessible keeps a picture of the page at hand, and has axe-core check it; it must be no wider than the screen.
+func (b tester) accessible(checker string, l look, page, state string) {
+	b.Helper()
+	browsertest.Shoot(b.ctx, b.T, fmt.Sprintf("%s-%v-%s", page, l, state))
+	found, err := browsertest.Violations(b.ctx, checker)
+	must(b.T, err)
+	if found != "" {
+		b.Errorf("%v, %s:\n%s", l, state, found)
+	}
+	if wide := b.shown(`String(document.documentElement.scrollWidth - document.documentElement.clientWidth)`); wide != "0" {
+		b.Errorf("%v, %s: the page is %s pixels wider than the screen", l, state, wide)
+	}
+}
+
 // shown evaluates an expression. The browser's tools may do so whatever the page's policy says.
 func (b tester) shown(expression string) string {
 	b.Helper()
@@ -77,15 +91,7 @@ func TestPageIsAccessible(t *testing.T) {
 		page := "http://" + s.public + pathOf(t, mint(t.Context(), t, c, "spring", fmt.Sprintf("reader%d@example.org", i)).UnsubscribeURL)
 		check := func(state string) {
 			t.Helper()
-			browsertest.Shoot(b.ctx, t, fmt.Sprintf("page-%v-%s", l, state))
-			found, err := browsertest.Violations(b.ctx, checker)
-			must(t, err)
-			if found != "" {
-				t.Errorf("%v, %s:\n%s", l, state, found)
-			}
-			if wide := b.shown(`String(document.documentElement.scrollWidth - document.documentElement.clientWidth)`); wide != "0" {
-				t.Errorf("%v, %s: the page is %s pixels wider than the screen", l, state, wide)
-			}
+			b.accessible(checker, l, "page", state)
 			if got := b.shown(`document.documentElement.lang`); got != l.language {
 				t.Errorf("%v, %s: the page is in %s", l, state, got)
 			}

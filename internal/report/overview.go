@@ -79,10 +79,15 @@ func line(s *Subject, sum *aggregate.Summary) Line {
 	for i := range sum.Series {
 		inHour(hours, &sum.Series[i])
 	}
+	r.ClickToOpen, r.Series = clickToOpen(&r.Opens, &r.Clicks), series(hours)
+	return LineOf(s, r)
+}
+
+// LineOf is the line of a campaign whose report is at hand; its Series is all of the report's.
+func LineOf(s *Subject, r *Report) Line {
 	return Line{
 		Campaign: s.Name, Title: s.Title, Created: s.Created.UTC(), DateOnly: s.DateOnly, Delivered: r.Delivered, Bounced: r.Bounced,
-		Trackable: r.Trackable, Untracked: r.Untracked, Opens: r.Opens, Clicks: r.Clicks,
-		ClickToOpen: clickToOpen(&r.Opens, &r.Clicks), Series: series(hours),
+		Trackable: r.Trackable, Untracked: r.Untracked, Opens: r.Opens, Clicks: r.Clicks, ClickToOpen: r.ClickToOpen, Series: r.Series,
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 // columns wide.
 func Table(w io.Writer, r *Report) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s, as of %s\n\n", clean(r.Campaign), r.AsOf.Format(time.DateTime+" MST"))
+	fmt.Fprintf(&b, "%s, as of %s\n\n", Plain(r.Campaign), r.AsOf.Format(time.DateTime+" MST"))
 	delivered(&b, r)
 	kinds(&b, r)
 	links(&b, r.Links)
@@ -33,9 +33,9 @@ func delivered(b *strings.Builder, r *Report) {
 		b.WriteString("No deliveries reported yet, so there are no rates: `mailbeacon delivery add` reports them.\n\n")
 		return
 	}
-	fmt.Fprintf(b, "%s delivered, %s trackable", number(r.Delivered), number(r.Trackable))
+	fmt.Fprintf(b, "%s delivered, %s trackable", Grouped(r.Delivered), Grouped(r.Trackable))
 	for _, reason := range sorted(r.Untracked) {
-		fmt.Fprintf(b, ", %s %s", number(r.Untracked[reason]), words(reason))
+		fmt.Fprintf(b, ", %s %s", Grouped(r.Untracked[reason]), words(reason))
 	}
 	b.WriteString("\n\n")
 }
@@ -47,8 +47,8 @@ func kinds(b *strings.Builder, r *Report) {
 		m    *Measure
 	}{{"opens", &r.Opens}, {"clicks", &r.Clicks}} {
 		c := row.m.ByClass
-		t.AppendRow(table.Row{row.name, number(row.m.Total), number(c.Human), number(c.Proxied), number(c.Machine),
-			number(c.Unknown), number(row.m.Unique), number(row.m.Certain), row.m.Rate.Told(row.m.TooFew), row.m.Interval.Told(row.m.TooFew)})
+		t.AppendRow(table.Row{row.name, Grouped(row.m.Total), Grouped(c.Human), Grouped(c.Proxied), Grouped(c.Machine),
+			Grouped(c.Unknown), Grouped(row.m.Unique), Grouped(row.m.Certain), row.m.Rate.Told(row.m.TooFew), row.m.Interval.Told(row.m.TooFew)})
 	}
 	b.WriteString(t.Render() + "\n")
 	if c := r.ClickToOpen; c.Rate != nil && !c.TooFew {
@@ -65,7 +65,7 @@ func links(b *strings.Builder, all []LinkCount) {
 		right(1), right(2), right(3), left(4, 20), left(5, 14), left(6, 38),
 	})
 	for _, l := range all {
-		t.AppendRow(table.Row{strconv.Itoa(int(l.Link)), number(l.Total), number(l.Unique),
+		t.AppendRow(table.Row{strconv.Itoa(int(l.Link)), Grouped(l.Total), Grouped(l.Unique),
 			short(l.Label, 20), short(l.Advertiser, 14), short(l.URL, 38)})
 	}
 	b.WriteString("\n" + t.Render() + "\n")
@@ -77,7 +77,7 @@ func suppressed(b *strings.Builder, r *Report) {
 	}
 	t := newTable("not counted", "opens", "clicks")
 	for _, reason := range sorted(r.Suppressed) {
-		t.AppendRow(table.Row{words(reason), number(r.Opens.Suppressed[reason]), number(r.Clicks.Suppressed[reason])})
+		t.AppendRow(table.Row{words(reason), Grouped(r.Opens.Suppressed[reason]), Grouped(r.Clicks.Suppressed[reason])})
 	}
 	b.WriteString("\n" + t.Render() + "\n")
 }
@@ -206,8 +206,8 @@ func Cell(s string) string {
 	return s
 }
 
-// clean keeps what a campaign's owner wrote from steering the terminal.
-func clean(s string) string {
+// Plain is a text as it may be printed to a terminal: what somebody else wrote can't steer it.
+func Plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return '?'
@@ -218,15 +218,15 @@ func clean(s string) string {
 
 // short cuts a text to a width, in columns.
 func short(s string, width int) string {
-	s = clean(s)
+	s = Plain(s)
 	if text.StringWidthWithoutEscSequences(s) <= width {
 		return s
 	}
 	return text.Trim(s, width-1) + "…"
 }
 
-// number groups the digits by thousands.
-func number(n uint64) string {
+// Grouped is a number with its digits grouped by thousands.
+func Grouped(n uint64) string {
 	s := strconv.FormatUint(n, 10)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]

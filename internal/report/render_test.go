@@ -231,7 +231,7 @@ func TestNumber(t *testing.T) {
 	for n, want := range map[uint64]string{
 		0: "0", 999: "999", 1000: "1,000", 999_999: "999,999", 1_000_000: "1,000,000", 1<<64 - 1: "18,446,744,073,709,551,615",
 	} {
-		if got := number(n); got != want {
+		if got := Grouped(n); got != want {
 			t.Errorf("%d: %s, want %s", n, got, want)
 		}
 	}

@@ -38,14 +38,10 @@ func ensureKey(dir string) ([]byte, error) {
 }
 
 func readKey(name string) ([]byte, error) {
-	st, err := os.Stat(name)
-	if err != nil {
-		return nil, fmt.Errorf("read the key of sessions: %w", err)
+	b, err := datadir.ReadPrivate(name, 4<<10)
+	if exposed, ok := errors.AsType[*datadir.ExposedError](err); ok {
+		return nil, fmt.Errorf("%w, and remove it first if anybody may have read it: the next start makes a new one", exposed)
 	}
-	if st.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s can be read or written by others (mode %04o); set it to 0600, and remove it first if anybody may have read it: the next start makes a new one", name, st.Mode().Perm())
-	}
-	b, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("read the key of sessions: %w", err)
 	}
